@@ -1,0 +1,115 @@
+"""Builds the API: settings in, a Flask app with everything wired out."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from threading import BoundedSemaphore
+
+import structlog
+from apiflask import APIFlask
+from flask import Response, g, request
+
+from api import delivery, files, health, tasks
+from api.admission import MAX_BODY_BYTES
+from api.bodies import StrictJson
+from api.documents import SECURITY, complete_document
+from api.metrics import build_metrics
+from api.problems import register_problems
+from api.queue import WakeQueue
+from api.services import Services, get_services
+from ingest.config import Settings, load_settings
+from ingest.ids import Prefix, make_id
+from ingest.logs import configure_logging, get_logger
+from storage.objects import s3
+from storage.records.database import Database
+from storage.signals import Signals
+
+# Threads of a process that never wait for an ingest, so that questions are always answered.
+_FREE_THREADS = 2
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def create_app(settings: Settings | None = None) -> APIFlask:
+    """Return the API, wired; it connects to nothing until it is asked something.
+
+    Args:
+        settings: read from the environment where not given.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+    chosen = load_settings() if settings is None else settings
+    configure_logging(chosen.log_level, chosen.log_format)
+    app = APIFlask(
+        "headrace",
+        title="Headrace",
+        version=version("headrace"),
+        # Its page of documentation loads scripts from another's server.
+        docs_path=None,
+    )
+    app.config.update(
+        HEADRACE_SETTINGS=chosen,
+        # One byte more than is taken: Werkzeug cuts a body without a length here and says nothing.
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES + 1,
+        AUTO_404_RESPONSE=False,
+        AUTO_OPERATION_ID=False,
+        # It would keep the Host of the first request that asked, whoever sent it.
+        AUTO_SERVERS=False,
+        SERVERS=None if chosen.api_url is None else [{"url": chosen.api_url}],
+        DESCRIPTION="Pulls media from any URL into your own object storage.",
+    )
+    app.json = StrictJson(app)
+    # Two slashes are another path, not a redirect.
+    app.url_map.merge_slashes = False
+    app.spec_processor(complete_document)  # type: ignore[arg-type]  # JSON is a dict, YAML a str
+    app.security_schemes = {SECURITY: {"type": "http", "scheme": "bearer"}}
+    app.extensions["headrace"] = _build_services(chosen)
+    app.before_request(_begin)
+    app.after_request(_end)
+    register_problems(app)
+    for room in (files, tasks, delivery, health):
+        app.register_blueprint(room.blueprint)
+    return app
+
+
+def _build_services(settings: Settings) -> Services:
+    signals = Signals(settings.redis_url.get_secret_value())
+    return Services(
+        settings=settings,
+        database=Database(settings.sqlalchemy_url, pool_size=settings.api_threads),
+        signals=signals,
+        store=s3.connect(settings, pool_size=settings.api_threads, patience=s3.BRISK),
+        queue=WakeQueue(settings, signals),
+        waiters=BoundedSemaphore(max(1, settings.api_threads - _FREE_THREADS)),
+        metrics=build_metrics(),
+    )
+
+
+def _begin() -> None:
+    g.request_id = make_id(Prefix.REQUEST)
+    g.began = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    elapsed_s = time.perf_counter() - g.began
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    route = request.url_rule.rule if request.url_rule is not None else "none"
+    metrics = get_services().metrics
+    # Anybody can make up methods, and each label is kept for ever.
+    method = request.method if request.method in _METHODS else "other"
+    metrics.requests.labels(method, route, response.status_code).inc()
+    metrics.seconds.labels(method, route).observe(elapsed_s)
+    if request.path not in _QUIET:
+        get_logger(__name__).info(
+            "request.answered",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            duration_ms=round(elapsed_s * 1000, 1),
+        )
+    return response

@@ -1,0 +1,207 @@
+"""What the OpenAPI document says: the answers of each operation, in models it is written from.
+
+APIFlask writes paths, parameters and bodies. It knows no pydantic models in ``responses``, so
+operations name the schemas of their answers and :func:`complete_document` puts them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from apiflask import APIBlueprint
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.resources import FileResource, TaskResource
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SECURITY = "bearerAuth"
+_SCHEMAS = "#/components/schemas/"
+# APIFlask's own shapes of errors, which no answer of ours has.
+_UNUSED = ("HTTPError", "ValidationError")
+
+
+class Meta(BaseModel):
+    """About the answer; ``id`` is the request's id, also in the logs."""
+
+    id: str
+    type: Literal["object"]
+
+
+class ListMeta(BaseModel):
+    """About a list."""
+
+    id: str
+    type: Literal["list"]
+    total: int
+    page: int
+    limit: int
+    pages: int
+
+
+class ErrorMeta(BaseModel):
+    """About an answer that is an error."""
+
+    id: str
+    type: Literal["error"]
+
+
+class SelfLink(BaseModel):
+    """Where to read it again."""
+
+    self: str
+
+
+class ListLinks(BaseModel):
+    """The pages around this one; null at the ends."""
+
+    self: str
+    first: str
+    prev: str | None
+    next: str | None
+    last: str | None
+
+
+class FileAnswer(BaseModel):
+    """One file."""
+
+    meta: Meta
+    data: FileResource
+    links: SelfLink
+
+
+class TaskAnswer(BaseModel):
+    """One task."""
+
+    meta: Meta
+    data: TaskResource
+    links: SelfLink
+
+
+class FileListAnswer(BaseModel):
+    """A page of files."""
+
+    meta: ListMeta
+    data: list[FileResource]
+    links: ListLinks
+
+
+class TaskListAnswer(BaseModel):
+    """A page of tasks."""
+
+    meta: ListMeta
+    data: list[TaskResource]
+    links: ListLinks
+
+
+class ErrorBody(BaseModel):
+    """What is wrong. ``retryable`` and ``task_id`` come with a failed ingest."""
+
+    code: str
+    message: str
+    param: str | None
+    retryable: bool | None = None
+    task_id: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    meta: ErrorMeta
+    data: None
+    error: ErrorBody
+    links: SelfLink
+
+
+class Health(BaseModel):
+    """A sign of life."""
+
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """``ok``, or what is wrong, for each part that an ingest needs."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
+
+
+_ANSWERS: Sequence[type[BaseModel]] = (
+    FileAnswer,
+    TaskAnswer,
+    FileListAnswer,
+    TaskListAnswer,
+    ErrorAnswer,
+    Health,
+    Readiness,
+)
+_SAID: Mapping[int, str] = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted; the ingest goes on",
+    204: "Deleted",
+    302: "Redirect to the object store",
+    400: "The body is no JSON object",
+    401: "No valid key",
+    404: "Not found",
+    409: "The name is taken",
+    413: "The body is too long",
+    415: "The body is not application/json",
+    422: "A field is invalid, or the ingest failed",
+    503: "A service Headrace stands on does not answer",
+}
+
+
+def describe(
+    blueprint: APIBlueprint,
+    summary: str,
+    description: str,
+    answers: Mapping[int, type[BaseModel] | None],
+    *,
+    public: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that documents a view.
+
+    Args:
+        answers: the model of each status; None for one without a body, or for the error shape.
+        public: whether it takes no key.
+    """
+    # APIFlask's own type for this is narrower than what it reads.
+    responses: dict[int | str, Any] = {}
+    for status, model in answers.items():
+        shape = model or (ErrorAnswer if status >= 400 else None)
+        responses[status] = {"description": _SAID[status]}
+        if shape is not None:
+            schema = {"$ref": _SCHEMAS + shape.__name__}
+            responses[status]["content"] = {"application/json": {"schema": schema}}
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        documented: Callable[P, R] = blueprint.doc(
+            summary=summary,
+            description=description or None,
+            responses=responses,
+            operation_id=f"{view.__name__}_{blueprint.name}",
+            security=None if public else SECURITY,
+        )(view)
+        return documented
+
+    return decorate
+
+
+def complete_document(document: dict[str, Any]) -> dict[str, Any]:
+    """Put the schemas of the answers in, and say that a body must be there where one is read."""
+    _, found = models_json_schema(
+        [(model, "serialization") for model in _ANSWERS], ref_template=_SCHEMAS + "{model}"
+    )
+    schemas = document["components"]["schemas"]
+    schemas.update(found["$defs"])
+    for name in _UNUSED:
+        schemas.pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+    return document

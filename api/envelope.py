@@ -1,0 +1,142 @@
+"""The shapes around data: one object, a list, and what changes with ``Accept-Version``.
+
+Published clients of the ittybit API send ``Accept-Version``; from 2025-08-20 on a success is the
+bare data, before that (and without the header) it stands in ``meta``/``data``/``links``. Errors
+keep one shape (:mod:`api.problems`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from flask import Response, current_app, g, jsonify, request
+from pydantic import BaseModel
+
+from ingest.model import Page
+from storage.records.listing import Window
+
+T = TypeVar("T")
+
+ENVELOPE_VERSION = "2025-01-01"
+BARE_VERSION = "2025-08-20"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def build_object(
+    data: BaseModel,
+    path: str,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with one object.
+
+    Args:
+        data: the object.
+        path: where it can be read again, from the API's root.
+    """
+    shown = data.model_dump(mode="json")
+    if speaks_bare():
+        return _answer(shown, status, headers)
+    return _answer(
+        {"meta": _meta("object"), "data": shown, "links": {"self": make_link(path)}},
+        status,
+        headers,
+    )
+
+
+def build_list(
+    items: Sequence[BaseModel], page: Page[T], window: Window, ids: Sequence[str]
+) -> Response:
+    """Answer with one page of a list.
+
+    Args:
+        items: the page's objects.
+        page: what was read, for its counts.
+        window: what was asked for; a cursor in it makes the links go on by cursor.
+        ids: the ids of the items, which are the cursors of the pages beside this one.
+    """
+    shown = [item.model_dump(mode="json") for item in items]
+    pages = max(1, -(-page.total // page.limit))
+    if window.after is None and window.before is None:
+        links = _link_by_page(page, pages)
+    else:
+        links = _link_by_cursor(page, window, ids)
+    if speaks_bare():
+        link = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items() if url)
+        return _answer(shown, 200, {"Link": link, "X-Total": str(page.total)})
+    meta = _meta("list") | {
+        "total": page.total,
+        "page": page.page,
+        "limit": page.limit,
+        "pages": pages,
+    }
+    return _answer({"meta": meta, "data": shown, "links": links}, 200, None)
+
+
+def build_error(error: Mapping[str, object], status: int, headers: Mapping[str, str]) -> Response:
+    """Answer with an error, in the one shape that errors have."""
+    body = {
+        "meta": _meta("error"),
+        "data": None,
+        "error": error,
+        "links": {"self": make_link(request.full_path.removesuffix("?"))},
+    }
+    return _answer(body, status, headers)
+
+
+def speaks_bare() -> bool:
+    """Return whether this request asked for bare data."""
+    version = request.headers.get("Accept-Version", "")
+    return _DATE.fullmatch(version) is not None and version >= BARE_VERSION
+
+
+def make_link(path: str) -> str:
+    """Return the absolute URL of a path of this API."""
+    base = current_app.config["HEADRACE_SETTINGS"].api_url or request.url_root.rstrip("/")
+    return f"{base}{path}"
+
+
+def _meta(kind: str) -> dict[str, object]:
+    return {"id": g.request_id, "type": kind}
+
+
+def _answer(body: object, status: int, headers: Mapping[str, str] | None) -> Response:
+    response: Response = jsonify(body)
+    response.status_code = status
+    response.headers.extend(dict(headers or {}))
+    response.headers["Content-Version"] = BARE_VERSION if speaks_bare() else ENVELOPE_VERSION
+    response.headers["Vary"] = "Accept-Version"
+    return response
+
+
+def _link_by_page(page: Page[T], pages: int) -> dict[str, str | None]:
+    return {
+        "self": _relink(page=page.page),
+        "first": _relink(page=1),
+        "prev": _relink(page=min(page.page - 1, pages)) if page.page > 1 else None,
+        "next": _relink(page=page.page + 1) if page.page < pages else None,
+        "last": _relink(page=pages),
+    }
+
+
+def _link_by_cursor(page: Page[T], window: Window, ids: Sequence[str]) -> dict[str, str | None]:
+    return {
+        "self": _relink(after=window.after, before=window.before),
+        "first": _relink(),
+        "prev": _relink(before=ids[0]) if page.newer else None,
+        "next": _relink(after=ids[-1]) if page.older else None,
+        "last": None,
+    }
+
+
+def _relink(**changed: object) -> str:
+    kept = {
+        name: value
+        for name, value in request.args.items(multi=True)
+        if name not in {"page", "after", "before"}
+    }
+    query = kept | {name: value for name, value in changed.items() if value is not None}
+    return make_link(request.path + (f"?{urlencode(query)}" if query else ""))

@@ -1,0 +1,138 @@
+"""``/files``: what is stored, and the ingest that answers with its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from api.admission import admit
+from api.auth import get_project
+from api.documents import FileAnswer, FileListAnswer, TaskAnswer, describe
+from api.envelope import build_error, build_list, build_object, make_link
+from api.ingests import create_and_wait, show, show_tasks
+from api.schemas import FileListing, FileRequest
+from api.services import get_services
+from ingest.errors import (
+    AttemptsExhausted,
+    Cancelled,
+    ChecksumMismatch,
+    Failure,
+    FileExists,
+    InternalError,
+    LeaseLost,
+    NotFound,
+    StorageUnavailable,
+)
+from ingest.ids import Prefix, is_id
+from ingest.states import Status
+from storage.records import files
+from storage.records.listing import Window
+
+blueprint = APIBlueprint("files", __name__, tag="Files")
+blueprint.before_request(admit)
+
+# Which field a failed ingest is to be blamed on, where that is not the source's URL.
+_AT_FAULT: Mapping[str, str | None] = {
+    AttemptsExhausted.code: None,
+    Cancelled.code: None,
+    ChecksumMismatch.code: "checksum",
+    FileExists.code: "filename",
+    InternalError.code: None,
+    LeaseLost.code: None,
+    StorageUnavailable.code: None,
+}
+_NO_FILE = "There is no such file in this project."
+
+
+@blueprint.post("/files")
+@blueprint.input(FileRequest, arg_name="asked")
+@describe(
+    blueprint,
+    "Ingest a file and wait for it",
+    "201 with the file; 202 with the task if it takes longer than the server waits; 422 with the "
+    "task's error if the ingest failed.",
+    {
+        201: FileAnswer,
+        202: TaskAnswer,
+        400: None,
+        401: None,
+        409: None,
+        413: None,
+        415: None,
+        422: None,
+        503: None,
+    },
+)
+def create(asked: FileRequest) -> Response:
+    """Ingest and wait; the work is a worker's."""
+    services = get_services()
+    task = create_and_wait(services, get_project(), asked.to_order())
+    if task.status is Status.COMPLETE:
+        with services.database.transaction() as connection:
+            file = files.get(connection, task.project_id, task.file_id)
+        if file is not None:
+            path = f"/files/{file.id}"
+            return build_object(show(services, file), path, 201, {"Location": make_link(path)})
+    task_path = f"/tasks/{task.id}"
+    if task.status in {Status.FAILED, Status.CANCELLED}:
+        error = task.error or Failure("internal_error", "The ingest failed.", retryable=True)
+        body: dict[str, object] = {
+            "code": error.code,
+            "message": error.message,
+            "param": _AT_FAULT.get(error.code, "url"),
+            "retryable": error.retryable,
+            "task_id": task.id,
+        }
+        return build_error(body, 422, {"Location": make_link(task_path)})
+    return build_object(
+        show_tasks(services, [task])[0], task_path, 202, {"Location": make_link(task_path)}
+    )
+
+
+@blueprint.get("/files/<file_id>")
+@describe(blueprint, "Get a file", "", {200: FileAnswer, 401: None, 404: None})
+def read(file_id: str) -> Response:
+    """Answer with one file."""
+    services = get_services()
+    file = None
+    if is_id(Prefix.FILE, file_id):
+        with services.database.transaction() as connection:
+            file = files.get(connection, get_project().id, file_id)
+    if file is None:
+        raise NotFound(_NO_FILE)
+    return build_object(show(services, file), f"/files/{file.id}")
+
+
+@blueprint.get("/files")
+@blueprint.input(FileListing, location="query", arg_name="asked")
+@describe(blueprint, "List files", "Newest first.", {200: FileListAnswer, 401: None, 422: None})
+def list_all(asked: FileListing) -> Response:
+    """Answer with one page of files."""
+    services = get_services()
+    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    with services.database.transaction() as connection:
+        page = files.list_page(connection, get_project().id, asked.kind, asked.ref, window)
+    ids = [file.id for file in page.items]
+    return build_list([show(services, file) for file in page.items], page, window, ids)
+
+
+@blueprint.delete("/files/<file_id>")
+@describe(
+    blueprint,
+    "Delete a file",
+    "The object and its record; the name is free again.",
+    {204: None, 401: None, 404: None, 503: None},
+)
+def delete(file_id: str) -> tuple[str, int]:
+    """Delete the object, then its row: a failure in between leaves a row to delete again."""
+    if not is_id(Prefix.FILE, file_id):
+        raise NotFound(_NO_FILE)
+    services = get_services()
+    with services.database.transaction() as connection:
+        object_key = files.remove(connection, get_project().id, file_id)
+        if object_key is None:
+            raise NotFound(_NO_FILE)
+        services.store.delete(object_key)
+    return "", 204

@@ -1,0 +1,139 @@
+"""Making a task, waiting for it, and showing it: what ``/tasks`` and ``/files`` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from flask import g
+
+from api.envelope import make_link
+from api.resources import FileResource, TaskResource, show_file, show_task
+from api.services import Services
+from ingest.errors import DatabaseUnavailable, FieldInvalid, RedisUnavailable
+from ingest.formats import FORMATS
+from ingest.ids import Prefix, make_id
+from ingest.logs import get_logger
+from ingest.model import File, Order, Project, Task, Transfer
+from ingest.naming import make_key
+from ingest.states import ENDED, Status
+from storage.records import files, keys, tasks
+
+# How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
+_LOOK_EVERY_S = 15.0
+_LONGEST_OWN_NAME = f"{make_id(Prefix.FILE)}.{max((one.extension for one in FORMATS), key=len)}"
+
+
+def create_task(services: Services, project: Project, order: Order) -> Task:
+    """Commit a task, then nudge a worker if the window has room.
+
+    Raises:
+        FileExists: the name is taken.
+        FieldInvalid: folder and filename make a key that is too long, or in another's place.
+        DatabaseUnavailable: nothing was promised.
+    """
+    key = _plan_key(project, order)
+    nudges = services.queue.has_room()
+    with services.database.transaction() as connection:
+        if keys.is_place_of_another(connection, project.id, key):
+            raise FieldInvalid(
+                f"'{key}' lies in the place of another project; choose another folder or filename.",
+                param="filename" if order.folder is None else "folder",
+            )
+        task = tasks.create(
+            connection,
+            project,
+            order,
+            object_key=None if order.filename is None else key,
+            max_attempts=services.settings.max_attempts,
+            request_id=g.request_id,
+            woken=nudges,
+        )
+    get_logger(__name__).info("task.created", task_id=task.id, nudged=nudges)
+    if nudges and not services.queue.wake(task.id):
+        # If even this fails, the dispatcher sends it after `resend_after_s`.
+        with suppress(DatabaseUnavailable), services.database.transaction() as connection:
+            tasks.note_unwoken(connection, [task.id])
+    return task
+
+
+def create_and_wait(services: Services, project: Project, order: Order) -> Task:
+    """Make a task and wait for its end, up to ``sync_timeout_s``.
+
+    Waits through Redis; without Redis, or with all waiting places of this process taken, it does
+    not wait at all.
+
+    Returns:
+        The task as it is then: ended, or not.
+    """
+    deadline = time.monotonic() + services.settings.sync_timeout_s
+    if not services.waiters.acquire(blocking=False):
+        get_logger(__name__).info("wait.no_place")
+        return create_task(services, project, order)
+    try:
+        return _wait(services, create_task(services, project, order), deadline)
+    finally:
+        services.waiters.release()
+
+
+def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
+    """Return Task objects with their attempts, progress and outputs, in three look-ups for all."""
+    ids = [task.id for task in found]
+    complete = [task.file_id for task in found if task.status is Status.COMPLETE]
+    running = [task.id for task in found if task.status is Status.PROCESSING]
+    with services.database.transaction() as connection:
+        attempts = tasks.list_attempts(connection, ids)
+        outputs = files.get_many(connection, complete) if complete else {}
+    transfers = _read_progress(services, running)
+    return [
+        show_task(
+            task,
+            # The attempts are read after the task, which may have been claimed in between.
+            [one for one in attempts[task.id] if one.number <= task.attempt],
+            transfers.get(task.id),
+            show(services, outputs[task.file_id]) if task.file_id in outputs else None,
+        )
+        for task in found
+    ]
+
+
+def show(services: Services, file: File) -> FileResource:
+    """Return a File object with the delivery address this API gives out."""
+    base = services.settings.delivery_url
+    return show_file(file, base or make_link("/delivery"), own_delivery=base is None)
+
+
+def _plan_key(project: Project, order: Order) -> str:
+    """Return the key the file will have; without a filename, one as long as that can become."""
+    if order.filename is not None:
+        return make_key(project.key_prefix, order.folder, order.filename)
+    return make_key(project.key_prefix, order.folder, _LONGEST_OWN_NAME, param="folder")
+
+
+def _wait(services: Services, task: Task, deadline: float) -> Task:
+    try:
+        with services.signals.listen_for_end(task.id) as wait:
+            # What ended before the subscription stood is seen by this look.
+            task, looked = _look(services, task), time.monotonic()
+            while task.status not in ENDED and (left_s := deadline - time.monotonic()) > 0:
+                if wait(left_s) or time.monotonic() - looked > _LOOK_EVERY_S:
+                    task, looked = _look(services, task), time.monotonic()
+    except RedisUnavailable:
+        get_logger(__name__).warning("wait.redis_missing", task_id=task.id)
+        task = _look(services, task)
+    return task
+
+
+def _look(services: Services, task: Task) -> Task:
+    # The task was promised: without a database it is answered as it was last seen.
+    with suppress(DatabaseUnavailable), services.database.transaction() as connection:
+        return tasks.get(connection, task.project_id, task.id) or task
+    return task
+
+
+def _read_progress(services: Services, task_ids: Sequence[str]) -> Mapping[str, Transfer]:
+    try:
+        return services.signals.read_progress(task_ids)
+    except RedisUnavailable:
+        return {}

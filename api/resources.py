@@ -1,0 +1,258 @@
+"""Files and tasks as JSON objects (docs/api.md): every field is always there, null where it does
+not apply. The OpenAPI document is written from these models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from ingest.errors import Failure
+from ingest.formats import Kind
+from ingest.model import Attempt, File, Task, Transfer
+from ingest.states import Status
+
+# Named here because the resources have a field called `object`.
+JsonDict = dict[str, object]
+
+
+class FileResource(BaseModel):
+    """A File: media that is stored, probed and checksummed."""
+
+    id: str = Field(examples=["file_01k9x3v5w8r2m4n6p7q8s9t0v1"])
+    object: Literal["file"] = "file"
+    media_id: str
+    kind: Kind
+    type: str = Field(description="MIME type, from the content.", examples=["video/mp4"])
+    codec: str | None = Field(description="Codec of the main stream.", examples=["h264"])
+    container: str = Field(examples=["mp4"])
+    width: int | None = Field(description="Pixels, as displayed.")
+    height: int | None = Field(description="Pixels, as displayed.")
+    orientation: str | None = Field(description="`landscape`, `portrait` or `square`.")
+    rotation: int | None = Field(description="Degrees clockwise that players turn the picture.")
+    transparency: bool | None = Field(description="Whether the pixels have an alpha channel.")
+    animated: bool | None = Field(description="For images: whether there are several frames.")
+    frames: int | None
+    duration: float | None = Field(description="Seconds.")
+    fps: float | None
+    filesize: int = Field(description="Bytes.")
+    bitrate: int | None = Field(description="Bits a second.")
+    language: str | None
+    label: str | None
+    ref: str | None
+    folder: str | None
+    filename: str | None
+    url: str = Field(description="Where the bytes are; it stays the same.")
+    placeholder: str | None
+    background: str | None
+    metadata: JsonDict | None
+    original: bool
+    checksum: str = Field(description="`sha256:` and hex.")
+    source: str = Field(description="Where it came from, without the query.")
+    streams: list[JsonDict]
+    created: str
+    updated: str
+    status: Literal["complete"] = "complete"
+
+
+class FailureResource(BaseModel):
+    """Why something failed."""
+
+    code: str = Field(examples=["source_not_found"])
+    message: str
+    retryable: bool
+
+
+class AttemptResource(BaseModel):
+    """One try."""
+
+    number: int
+    worker: str
+    started: str
+    finished: str | None
+    bytes: int | None
+    error: FailureResource | None
+
+
+class TransferResource(BaseModel):
+    """How far a running attempt is."""
+
+    bytes: int
+    total: int | None
+    rate_bps: int
+    eta_s: float | None
+
+
+class InputResource(BaseModel):
+    """What was asked for."""
+
+    url: str
+    folder: str | None
+    filename: str | None
+
+
+class OptionsResource(BaseModel):
+    """How it was asked for."""
+
+    checksum: str | None
+    max_bytes: int | None
+    max_attempts: int
+
+
+class TaskResource(BaseModel):
+    """A Task: an ingest that was promised."""
+
+    id: str = Field(examples=["task_01k9x3v5w8r2m4n6p7q8s9t0v1"])
+    object: Literal["task"] = "task"
+    kind: str
+    status: Status
+    progress: int = Field(description="0 to 100.")
+    transfer: TransferResource | None
+    input: InputResource
+    options: OptionsResource
+    output: FileResource | None
+    error: FailureResource | None
+    attempts: list[AttemptResource]
+    batch_id: str | None
+    ref: str | None
+    metadata: JsonDict | None
+    created: str
+    started: str | None
+    finished: str | None
+    updated: str
+    next_attempt_at: str | None
+
+
+def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResource:
+    """Return a File object.
+
+    Args:
+        delivery_url: base of the file's ``url``.
+        own_delivery: whether the base is the API's own ``/delivery``, which knows files by id.
+    """
+    media = file.media
+    return FileResource(
+        id=file.id,
+        media_id=file.media_id,
+        kind=media.kind,
+        type=media.type,
+        codec=media.codec,
+        container=media.container,
+        width=media.width,
+        height=media.height,
+        orientation=media.orientation,
+        rotation=media.rotation,
+        transparency=media.transparency,
+        animated=media.animated,
+        frames=media.frames,
+        duration=media.duration_s,
+        fps=media.fps,
+        filesize=file.filesize_bytes,
+        bitrate=media.bitrate_bps,
+        language=media.language,
+        label=None,
+        ref=file.ref,
+        folder=file.folder,
+        filename=file.filename,
+        url=_make_url(file, delivery_url, own_delivery=own_delivery),
+        placeholder=None,
+        background=None,
+        metadata=None if file.metadata is None else dict(file.metadata),
+        original=True,
+        checksum=f"sha256:{file.sha256}",
+        source=file.source,
+        streams=[dict(stream) for stream in media.streams],
+        created=show_time(file.created),
+        updated=show_time(file.updated),
+    )
+
+
+def show_task(
+    task: Task,
+    attempts: Sequence[Attempt],
+    transfer: Transfer | None,
+    output: FileResource | None,
+) -> TaskResource:
+    """Return a Task object; ``transfer`` is told while it runs, ``output`` when it is complete."""
+    order = task.order
+    running = transfer if task.status is Status.PROCESSING else None
+    return TaskResource(
+        id=task.id,
+        kind=task.kind,
+        status=task.status,
+        progress=_measure_progress(task, running),
+        transfer=None if running is None else _show_transfer(running),
+        input=InputResource(url=order.url, folder=order.folder, filename=order.filename),
+        options=OptionsResource(
+            checksum=order.checksum, max_bytes=order.max_bytes, max_attempts=task.max_attempts
+        ),
+        output=output,
+        error=_show_failure(task.error),
+        attempts=[_show_attempt(attempt) for attempt in attempts],
+        batch_id=None,
+        ref=order.ref,
+        metadata=None if order.metadata is None else dict(order.metadata),
+        created=show_time(task.created),
+        started=_show_maybe(task.started),
+        finished=_show_maybe(task.finished),
+        updated=show_time(task.updated),
+        next_attempt_at=None,
+    )
+
+
+def show_time(moment: datetime) -> str:
+    """Return ISO 8601 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _show_maybe(moment: datetime | None) -> str | None:
+    return None if moment is None else show_time(moment)
+
+
+def _make_url(file: File, delivery_url: str, *, own_delivery: bool) -> str:
+    # A CDN knows the bucket's keys alone; our own delivery keeps the id as the stable name of a
+    # file that nobody named.
+    name = file.id if own_delivery and file.filename is None else file.object_key
+    return f"{delivery_url}/{quote(name)}"
+
+
+def _measure_progress(task: Task, transfer: Transfer | None) -> int:
+    if task.status is Status.COMPLETE:
+        return 100
+    if transfer is None or not transfer.total_bytes:
+        return 0
+    # All bytes there is not yet the end: the file is still to be stored and probed.
+    return min(99, transfer.transferred_bytes * 100 // transfer.total_bytes)
+
+
+def _show_transfer(transfer: Transfer) -> TransferResource:
+    eta_s = None
+    if transfer.total_bytes is not None and transfer.rate_bps > 0:
+        left_bytes = transfer.total_bytes - transfer.transferred_bytes
+        eta_s = round(left_bytes / transfer.rate_bps, 1)
+    return TransferResource(
+        bytes=transfer.transferred_bytes,
+        total=transfer.total_bytes,
+        rate_bps=round(transfer.rate_bps),
+        eta_s=eta_s,
+    )
+
+
+def _show_failure(failure: Failure | None) -> FailureResource | None:
+    if failure is None:
+        return None
+    return FailureResource(code=failure.code, message=failure.message, retryable=failure.retryable)
+
+
+def _show_attempt(attempt: Attempt) -> AttemptResource:
+    return AttemptResource(
+        number=attempt.number,
+        worker=attempt.worker,
+        started=show_time(attempt.started),
+        finished=_show_maybe(attempt.finished),
+        bytes=attempt.transferred_bytes,
+        error=_show_failure(attempt.error),
+    )

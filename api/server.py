@@ -1,0 +1,79 @@
+"""gunicorn's settings, in the form it reads them: module variables.
+
+The app's modules are imported here, once, before the fork; importing them costs seconds of CPU.
+
+Threads, since a request waits on PostgreSQL, on Redis or on an ingest, and never computes. Each
+process builds its own app after the fork, so no connection is shared.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from flask import Flask
+from gunicorn.glogging import Logger
+from prometheus_client import multiprocess
+
+import api.app  # noqa: F401 - see above
+from api.services import Services
+from ingest.config import load_settings
+from ingest.logs import configure_logging
+from storage.readiness import check_services, report_services
+
+
+class _Child(Protocol):
+    pid: int
+    age: int
+    wsgi: Flask
+
+
+_settings = load_settings()
+configure_logging(_settings.log_level, _settings.log_format)
+
+bind = _settings.api_bind
+workers = _settings.api_processes
+threads = _settings.api_threads
+worker_class = "gthread"
+# A waiting request is alive; the limit is for a process that answers nobody.
+timeout = int(_settings.sync_timeout_s) + 30
+graceful_timeout = int(_settings.shutdown_grace_s)
+keepalive = 15
+# Its request lines would say again what request.answered says.
+accesslog = None
+control_socket_disable = True
+limit_request_line = 8190
+
+
+class EventLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Hands gunicorn's own words to the root logger, so that they are events like all others."""
+
+    def setup(self, cfg: object) -> None:
+        """Configure nothing: ``configure_logging`` did."""
+        del cfg
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.INFO)
+
+
+logger_class = EventLogger
+
+
+def post_worker_init(worker: _Child) -> None:
+    """Say which services are missing, once: from a thread of the first process, after the fork."""
+    services: Services = worker.wsgi.extensions["headrace"]
+
+    def report() -> None:
+        report_services(check_services(services.database, services.signals, services.store))
+
+    if worker.age == 1:
+        threading.Thread(target=report, name="start-up-report", daemon=True).start()
+
+
+def child_exit(server: object, worker: _Child) -> None:
+    """Take the gauges of a process that ended out of the shared metrics."""
+    del server
+    if _settings.metrics_dir is not None:
+        multiprocess.mark_process_dead(  # type: ignore[no-untyped-call]  # it has no annotations
+            worker.pid, path=str(_settings.metrics_dir)
+        )

@@ -1,0 +1,76 @@
+"""``/tasks``: ingests that somebody will ask about later."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from api.admission import admit
+from api.auth import get_project
+from api.documents import TaskAnswer, TaskListAnswer, describe
+from api.envelope import build_list, build_object, make_link
+from api.ingests import create_task, show_tasks
+from api.schemas import TaskListing, TaskRequest
+from api.services import get_services
+from ingest.errors import NotFound
+from ingest.ids import Prefix, is_id
+from storage.records import tasks
+from storage.records.listing import Window
+
+blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
+blueprint.before_request(admit)
+
+
+@blueprint.post("/tasks")
+@blueprint.input(TaskRequest, arg_name="asked")
+@describe(
+    blueprint,
+    "Create an ingest task",
+    "Answers at once; read the task again for progress, or use `POST /files` to wait.",
+    {201: TaskAnswer, 400: None, 401: None, 409: None, 413: None, 415: None, 422: None, 503: None},
+)
+def create(asked: TaskRequest) -> Response:
+    """Write the task down and answer with it."""
+    services = get_services()
+    task = create_task(services, get_project(), asked.to_order())
+    path = f"/tasks/{task.id}"
+    return build_object(show_tasks(services, [task])[0], path, 201, {"Location": make_link(path)})
+
+
+@blueprint.get("/tasks/<task_id>")
+@describe(
+    blueprint,
+    "Get a task",
+    "With its attempts, its progress and, once complete, its file.",
+    {200: TaskAnswer, 401: None, 404: None},
+)
+def read(task_id: str) -> Response:
+    """Answer with one task."""
+    services = get_services()
+    task = None
+    if is_id(Prefix.TASK, task_id):
+        with services.database.transaction() as connection:
+            task = tasks.get(connection, get_project().id, task_id)
+    if task is None:
+        raise NotFound("There is no such task in this project.")
+    return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
+
+
+@blueprint.get("/tasks")
+@blueprint.input(TaskListing, location="query", arg_name="asked")
+@describe(blueprint, "List tasks", "Newest first.", {200: TaskListAnswer, 401: None, 422: None})
+def list_all(asked: TaskListing) -> Response:
+    """Answer with one page of tasks."""
+    services = get_services()
+    narrowed = tasks.TaskFilter(
+        status=asked.status,
+        kind=asked.kind,
+        ref=asked.ref,
+        created_from=asked.created_from,
+        created_until=asked.created_until,
+    )
+    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    with services.database.transaction() as connection:
+        page = tasks.list_page(connection, get_project().id, narrowed, window)
+    ids = [task.id for task in page.items]
+    return build_list(show_tasks(services, page.items), page, window, ids)

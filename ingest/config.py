@@ -1,0 +1,348 @@
+"""Settings: read from the environment once, checked against each other, then frozen.
+
+The only module that touches ``os.environ``. Every setting is ``HEADRACE_`` and its name in upper
+case; an unknown ``HEADRACE_`` variable is refused by name, so that a typing error cannot silently
+leave a default in force. The README's table of settings is tested against these fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ingest.errors import ConfigError
+
+PREFIX = "HEADRACE_"
+MIB = 1024 * 1024
+# S3: parts of 5 MiB to 5 GiB, at most 10,000 of them, objects up to 5 TiB.
+MIN_PART_BYTES = 5 * MIB
+MAX_PARTS = 10_000
+MAX_OBJECT_BYTES = 5 * 1024**4
+# The forms that hosting services hand out, and SQLAlchemy's own.
+_DATABASE_SCHEME = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
+# No query or fragment, since paths are put behind; no user, since links are shown to everybody.
+_BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+
+
+class LogFormat(StrEnum):
+    """``auto`` is console on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Addressing(StrEnum):
+    """Where the bucket stands in an S3 URL."""
+
+    AUTO = "auto"
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Bytes, seconds and bytes a second where the name says so."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        # A limit that never comes is none, and sockets take no infinity.
+        allow_inf_nan=False,
+    )
+
+    database_url: SecretStr = Field(
+        description="PostgreSQL: `postgresql://user:password@host/name`"
+    )
+    redis_url: SecretStr = Field(description="Redis or Valkey: `redis://host:6379/0`")
+
+    s3_bucket: str = Field(min_length=3, max_length=63, description="The bucket files land in")
+    s3_endpoint: str | None = Field(None, description="The S3 server; empty means AWS")
+    s3_public_endpoint: str | None = Field(
+        None, description="The S3 server as downloaders reach it, if that differs"
+    )
+    s3_region: str = Field("us-east-1", description="The bucket's region")
+    s3_access_key_id: SecretStr | None = Field(
+        None, description="Access key; empty means the AWS credential chain"
+    )
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret of the access key")
+    s3_addressing: Addressing = Field(
+        Addressing.AUTO, description="`path`, `virtual`, or `auto` (path if an endpoint is set)"
+    )
+
+    api_url: str | None = Field(
+        None, description="The API's public address in links; empty means as the request came"
+    )
+    delivery_url: str | None = Field(
+        None, description="Base of file URLs, such as a CDN; empty means the API's `/delivery`"
+    )
+    api_bind: str = Field("127.0.0.1:8000", description="Where the API listens")
+    api_processes: int = Field(2, ge=1, le=64, description="API processes")
+    api_threads: int = Field(16, ge=2, le=256, description="Request threads per API process")
+    sync_timeout_s: float = Field(
+        60, gt=0, le=600, description="How long `POST /files` waits before it answers 202"
+    )
+    presign_ttl_s: int = Field(
+        300, ge=10, le=604800, description="How long a delivery redirect stays valid"
+    )
+    metrics_dir: Path | None = Field(
+        None,
+        validation_alias="PROMETHEUS_MULTIPROC_DIR",
+        description="Where API processes share their counters; read by prometheus-client itself",
+    )
+
+    worker_slots: int = Field(4, ge=1, le=256, description="Ingests one worker runs at once")
+    worker_metrics_bind: str | None = Field(
+        None, description="Where a worker serves `/metrics`; empty means nowhere"
+    )
+    dispatch_window: int = Field(
+        64, ge=1, le=10_000, description="Wake-ups that may wait in Redis at once"
+    )
+    resend_after_s: float = Field(
+        30, gt=0, description="When a wake-up that nobody answered is sent again"
+    )
+    lease_s: float = Field(30, ge=1, description="How long a silent worker keeps its task")
+    heartbeat_s: float = Field(1, gt=0, description="How often a worker reports and extends leases")
+    shutdown_grace_s: float = Field(
+        25, ge=0, description="How long a worker may finish its ingests after SIGTERM"
+    )
+    max_attempts: int = Field(5, ge=1, le=100, description="Attempts a task has by default")
+
+    part_bytes: int = Field(
+        8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"
+    )
+    parts_in_flight: int = Field(2, ge=1, le=32, description="Parts one ingest uploads at once")
+    max_bytes: int = Field(
+        64 * 1024**3, ge=1, le=MAX_OBJECT_BYTES, description="The longest source that is taken"
+    )
+    connect_timeout_s: float = Field(10, gt=0, description="Limit to connect to a source")
+    first_byte_timeout_s: float = Field(
+        30, gt=0, description="Limit for a source's answer to begin, and between two reads"
+    )
+    total_timeout_s: float = Field(6 * 3600, gt=0, description="Limit for one whole download")
+    lowest_bps: int = Field(
+        1024, ge=0, description="A source slower than this, bytes a second, is dropped; 0 never"
+    )
+    lowest_window_s: float = Field(
+        30, gt=0, description="The window the lowest speed is taken over"
+    )
+    max_redirects: int = Field(5, ge=0, le=20, description="Redirects that are followed")
+    source_ca_file: Path | None = Field(
+        None, description="CA bundle for sources; empty means Mozilla's (certifi)"
+    )
+    dangerous_allow_addresses: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="Private `ip:port` sources to let through, comma-separated, exact only",
+    )
+
+    ffprobe_path: str = Field("ffprobe", description="ffprobe 6.1 or newer")
+    probe_timeout_s: float = Field(20, gt=0, description="Wall clock of one probe")
+    probe_memory_bytes: int = Field(
+        512 * MIB, ge=64 * MIB, description="Address space of one probe"
+    )
+    probe_max_pixels: int = Field(
+        100_000_000, ge=1, description="The largest picture the probe decodes"
+    )
+
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")
+    log_format: LogFormat = Field(LogFormat.AUTO, description="`json`, `console`, or `auto`")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what :func:`load_settings` gives, so that nothing slips past its checks.
+
+        The signature, unused arguments and all, is pydantic's.
+        """
+        return (init_settings,)
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr) -> SecretStr:
+        if _DATABASE_SCHEME.match(value.get_secret_value()) is None:
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://")
+        return value
+
+    @field_validator("dangerous_allow_addresses", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return frozenset(
+            _check_ip_port(part.strip(), "an exception")
+            for part in value.split(",")
+            if part.strip()
+        )
+
+    @field_validator("api_bind", "worker_metrics_bind")
+    @classmethod
+    def _check_bind(cls, value: str | None) -> str | None:
+        return value if value is None else _check_ip_port(value, "a listening address")
+
+    @field_validator("s3_endpoint", "s3_public_endpoint", "api_url", "delivery_url")
+    @classmethod
+    def _check_base_url(cls, value: str | None) -> str | None:
+        if value is not None and _BASE_URL.fullmatch(value) is None:
+            raise ValueError(
+                "must start with http:// or https:// and a host, and have no user, query or '#'"
+            )
+        return value if value is None else value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Settings:
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError(
+                "set both HEADRACE_S3_ACCESS_KEY_ID and HEADRACE_S3_SECRET_ACCESS_KEY, or neither"
+            )
+        if self.heartbeat_s * 3 > self.lease_s:
+            raise ValueError("HEADRACE_LEASE_S must be at least three times HEADRACE_HEARTBEAT_S")
+        return self
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the driver named, as SQLAlchemy wants it."""
+        return make_sqlalchemy_url(self.database_url.get_secret_value())
+
+    @property
+    def s3_path_style(self) -> bool:
+        """Whether the bucket stands in the path of an S3 URL."""
+        if self.s3_addressing is Addressing.AUTO:
+            return self.s3_endpoint is not None
+        return self.s3_addressing is Addressing.PATH
+
+    def part_bytes_for(self, size_bytes: int | None) -> int:
+        """Return the part size that fits a file of ``size_bytes`` (None: unknown) in 10,000 parts.
+
+        The worker's memory is ``worker_slots x (parts_in_flight + 1) x part_bytes_for(max_bytes)``
+        and a constant; see docs/operations.md.
+        """
+        longest = self.max_bytes if size_bytes is None else min(size_bytes, self.max_bytes)
+        needed = -(-longest // MAX_PARTS)
+        return max(self.part_bytes, -(-needed // MIB) * MIB)
+
+
+def make_sqlalchemy_url(database_url: str) -> str:
+    """Return a `postgresql://` URL with the driver named, as SQLAlchemy wants it."""
+    return _DATABASE_SCHEME.sub("postgresql+psycopg://", database_url, count=1)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        environ: variables to read instead of the process's own.
+
+    Raises:
+        ConfigError: names each variable at fault and what it takes.
+    """
+    source = os.environ if environ is None else environ
+    given = {name: value for name, value in source.items() if name.startswith(PREFIX)}
+    values: dict[str, str] = {}
+    for variable, value in given.items():
+        if variable in _CLIENT_VARIABLES:
+            continue
+        field = variable.removeprefix(PREFIX).lower()
+        if field not in Settings.model_fields or variable in _ALIASED:
+            raise ConfigError(_explain_unknown(variable))
+        if value != "":
+            values[field] = value
+    if source.get(METRICS_DIR_VARIABLE):
+        values[METRICS_DIR_VARIABLE] = source[METRICS_DIR_VARIABLE]
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def read_client_variable(name: str) -> str | None:
+    """Return ``HEADRACE_URL`` or ``HEADRACE_KEY`` as the CLI's client uses them, or None."""
+    return os.environ.get(name) or None
+
+
+def read_operator_environ() -> dict[str, str]:
+    """Return the settings this process was given, unchecked, to be handed on to children."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX) and name not in _CLIENT_VARIABLES and value != ""
+    }
+
+
+def make_child_environ(values: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a child process: this one's without HEADRACE_, plus ``values``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, **values}
+
+
+def forget_environ() -> None:
+    """Empty this process's environment, for a child that parses hostile input and needs none."""
+    os.environ.clear()
+
+
+METRICS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_CLIENT_VARIABLES = frozenset({"HEADRACE_URL", "HEADRACE_KEY", "HEADRACE_HOME"})
+_ALIASED = frozenset({"HEADRACE_METRICS_DIR"})
+
+
+def _explain_unknown(variable: str) -> str:
+    # Without the prefix, which alone would make any two of them look alike.
+    known = {name.upper(): PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {name.removeprefix(PREFIX): name for name in _CLIENT_VARIABLES}
+    known |= {alias.removeprefix(PREFIX): METRICS_DIR_VARIABLE for alias in _ALIASED}
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), known, n=1)
+    hint = f" Did you mean {known[near[0]]}?" if near else ""
+    return f"{variable} is no setting of Headrace.{hint} The README lists them all."
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        where = str(item["loc"][0]) if item["loc"] else ""
+        variable = where if where == METRICS_DIR_VARIABLE else PREFIX + where.upper()
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            message = f"is not set. It takes: {Settings.model_fields[where].description}"
+        lines.append(f"{variable} {message}" if where else message)
+    return "; ".join(lines)
+
+
+def _check_ip_port(text: str, what: str) -> str:
+    host, _, port = text.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"'{text}' is not {what}; write ip:port") from None
+    if re.fullmatch(r"[0-9]{1,5}", port) is None:
+        raise ValueError(f"'{text}' is not {what}; write ip:port")
+    number = int(port)
+    if number > 65535:
+        raise ValueError(f"'{text}' has a port outside 0..65535")
+    return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"

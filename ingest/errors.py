@@ -1,0 +1,323 @@
+"""Every failure Headrace can name, as one tree.
+
+A failure is told by its class and its ``code``, never by matching text. ``retryable`` says whether
+the same attempt may succeed later without anybody changing anything; ``http_status`` is what the
+API answers when the failure belongs to the request itself. A failed ingest answers 422 with the
+task's error whatever its class (docs/api.md).
+
+The tree (a test keeps this drawing and the classes equal)::
+
+    HeadraceError
+      ConfigError              config_invalid
+      RequestError
+        BodyInvalid            body_invalid
+        BodyTooLarge           body_too_large
+        ConflictError          conflict
+        FieldInvalid           field_invalid
+        MediaTypeUnsupported   media_type_unsupported
+        MethodNotAllowed       method_not_allowed
+        NotFound               not_found
+        Unauthorized           unauthorized
+      IngestError
+        AddressBlocked         address_blocked
+        AttemptsExhausted      attempts_exhausted
+        Cancelled              cancelled
+        ChecksumMismatch       checksum_mismatch
+        FileExists             file_exists
+        InternalError          internal_error
+        LeaseLost              lease_lost
+        ProbeFailed            probe_failed
+        SourceDns              source_dns
+        SourceEmpty            source_empty
+        SourceForbidden        source_forbidden
+        SourceInvalid          source_invalid
+        SourceNotFound         source_not_found
+        SourceNotMedia         source_not_media
+        SourceTimeout          source_timeout
+        SourceTls              source_tls
+        SourceTooLarge         source_too_large
+        SourceTooSlow          source_too_slow
+        SourceTruncated        source_truncated
+        SourceUnavailable      source_unavailable
+      ServiceError
+        DatabaseUnavailable    database_unavailable
+        RedisUnavailable       redis_unavailable
+        StorageUnavailable     storage_unavailable
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+_LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it is kept in a row and shown in JSON."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class HeadraceError(Exception):
+    """Base of the tree.
+
+    Args:
+        message: one sentence for the person who has to act on it. No secrets, no query strings.
+        param: the request field at fault, if one is.
+        retry_after_s: how long to wait before trying again, in seconds, where somebody said.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+    http_status: ClassVar[int] = 500
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def as_failure(self) -> Failure:
+        """Return what a row or an answer keeps of this error.
+
+        A message may quote a source: what cannot be stored or shown is replaced, and it is cut.
+        """
+        shown = "".join(char if char.isprintable() else "?" for char in self.message)
+        return Failure(self.code, shown[:_LONGEST_MESSAGE], self.retryable)
+
+
+class ConfigError(HeadraceError):
+    """A setting is missing, malformed, or contradicts another."""
+
+    code = "config_invalid"
+
+
+class RequestError(HeadraceError):
+    """The request is at fault; sending it again unchanged gives the same answer."""
+
+    http_status = 400
+
+
+class BodyInvalid(RequestError):
+    """The body is not JSON, or not a JSON object."""
+
+    code = "body_invalid"
+
+
+class BodyTooLarge(RequestError):
+    """The body is longer than the API reads."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+class ConflictError(RequestError):
+    """The request contradicts the state of the resource."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class FieldInvalid(RequestError):
+    """A field is missing, unknown, of the wrong type, or has a value Headrace does not take."""
+
+    code = "field_invalid"
+    http_status = 422
+
+
+class MediaTypeUnsupported(RequestError):
+    """The body's Content-Type is not application/json."""
+
+    code = "media_type_unsupported"
+    http_status = 415
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists and does not take this method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class NotFound(RequestError):
+    """No such resource in this project. Another project's id answers exactly the same."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Unauthorized(RequestError):
+    """No key, a wrong key and a revoked key get this one answer."""
+
+    code = "unauthorized"
+    http_status = 401
+
+
+class IngestError(HeadraceError):
+    """An attempt to ingest failed; kept in the task as its error."""
+
+    http_status = 422
+
+
+class AddressBlocked(IngestError):
+    """The source resolves to an address Headrace does not connect to."""
+
+    code = "address_blocked"
+
+
+class AttemptsExhausted(IngestError):
+    """The worker was lost on every attempt the task had."""
+
+    code = "attempts_exhausted"
+
+
+class Cancelled(IngestError):
+    """Somebody cancelled the task."""
+
+    code = "cancelled"
+
+
+class ChecksumMismatch(IngestError):
+    """The bytes that arrived do not have the checksum the request named."""
+
+    code = "checksum_mismatch"
+
+
+class FileExists(IngestError):
+    """The name is taken, by a file or by a task that will make one."""
+
+    code = "file_exists"
+    http_status = 409
+
+
+class InternalError(IngestError):
+    """A fault of Headrace's own. The log has the traceback under the task's id."""
+
+    code = "internal_error"
+    retryable = True
+
+
+class LeaseLost(IngestError):
+    """The worker fell silent, or another attempt owns the task now; it writes nothing more."""
+
+    code = "lease_lost"
+    retryable = True
+
+
+class ProbeFailed(IngestError):
+    """ffprobe could not read what was stored as the media it looked like."""
+
+    code = "probe_failed"
+
+
+class SourceDns(IngestError):
+    """The source's host name did not resolve."""
+
+    code = "source_dns"
+    retryable = True
+
+
+class SourceEmpty(IngestError):
+    """The source answered with no bytes at all."""
+
+    code = "source_empty"
+
+
+class SourceForbidden(IngestError):
+    """The source answered 401, 402, 403, 407 or 451."""
+
+    code = "source_forbidden"
+
+
+class SourceInvalid(IngestError):
+    """The source's answer breaks HTTP, or is in a form that was not asked for."""
+
+    code = "source_invalid"
+
+
+class SourceNotFound(IngestError):
+    """The source answered 404 or 410."""
+
+    code = "source_not_found"
+
+
+class SourceNotMedia(IngestError):
+    """The content is not a video, an audio or an image file that Headrace takes."""
+
+    code = "source_not_media"
+
+
+class SourceTimeout(IngestError):
+    """The source did not connect, answer or finish within its limit."""
+
+    code = "source_timeout"
+    retryable = True
+
+
+class SourceTls(IngestError):
+    """The source's certificate or TLS handshake was refused."""
+
+    code = "source_tls"
+
+
+class SourceTooLarge(IngestError):
+    """The source is longer than the request or the settings allow."""
+
+    code = "source_too_large"
+
+
+class SourceTooSlow(IngestError):
+    """The source stayed below the lowest speed for a whole window."""
+
+    code = "source_too_slow"
+    retryable = True
+
+
+class SourceTruncated(IngestError):
+    """The body ended before the length that was announced."""
+
+    code = "source_truncated"
+    retryable = True
+
+
+class SourceUnavailable(IngestError):
+    """The source refused the connection, reset it, or answered 408, 425, 429 or 5xx."""
+
+    code = "source_unavailable"
+    retryable = True
+
+
+class ServiceError(HeadraceError):
+    """A server Headrace stands on does not answer."""
+
+    retryable = True
+    http_status = 503
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = 2.0
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+
+
+class DatabaseUnavailable(ServiceError):
+    """PostgreSQL does not answer."""
+
+    code = "database_unavailable"
+
+
+class RedisUnavailable(ServiceError):
+    """Redis does not answer."""
+
+    code = "redis_unavailable"
+
+
+class StorageUnavailable(ServiceError):
+    """The object store does not answer, or refuses the operation."""
+
+    code = "storage_unavailable"

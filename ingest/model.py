@@ -1,0 +1,174 @@
+"""The things Headrace speaks of, as frozen values.
+
+A model is what a row means, not what JSON shows (``api.schemas``) nor how it is stored
+(``storage.records.tables``). Sizes are bytes, times are aware UTC datetimes, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from ingest.errors import Failure
+from ingest.formats import Kind
+from ingest.states import Status
+
+# What JSON can hold. `object` at the leaves keeps readers honest: they must check before use.
+JsonObject = Mapping[str, object]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A tenant. ``key_prefix`` leads every object key of it; prefixes never nest."""
+
+    id: str
+    name: str
+    key_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it may be shown: the secret itself is kept nowhere."""
+
+    id: str
+    project_id: str
+    name: str
+    shown_prefix: str
+    created: datetime
+    revoked: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody asked to be ingested, checked and normalised.
+
+    ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit.
+    """
+
+    url: str
+    folder: str | None
+    filename: str | None
+    ref: str | None
+    metadata: JsonObject | None
+    checksum: str | None
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a task; ``number`` is also its fencing token."""
+
+    number: int
+    worker: str
+    started: datetime
+    finished: datetime | None
+    transferred_bytes: int | None
+    error: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A promise to ingest. ``attempt`` counts claims so far; 0 until the first."""
+
+    id: str
+    project_id: str
+    kind: str
+    status: Status
+    order: Order
+    file_id: str
+    media_id: str
+    attempt: int
+    max_attempts: int
+    error: Failure | None
+    request_id: str
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one attempt to write about its task until somebody claims it again."""
+
+    task: Task
+    key_prefix: str
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How far a running attempt is; volatile, told through Redis."""
+
+    transferred_bytes: int
+    total_bytes: int | None
+    rate_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What the probe learned. None means: does not apply, or the file does not say.
+
+    ``width`` and ``height`` are as displayed, ``rotation`` is the clockwise turn (0, 90, 180, 270)
+    that players apply to get there. ``streams`` keeps every stream's own, coded values.
+    """
+
+    kind: Kind
+    type: str
+    container: str
+    extension: str
+    codec: str | None
+    width: int | None
+    height: int | None
+    orientation: str | None
+    rotation: int | None
+    transparency: bool | None
+    animated: bool | None
+    frames: int | None
+    duration_s: float | None
+    fps: float | None
+    bitrate_bps: int | None
+    language: str | None
+    streams: Sequence[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Media that is stored, probed and checksummed. ``sha256`` is lower-case hex."""
+
+    id: str
+    media_id: str
+    project_id: str
+    task_id: str
+    object_key: str
+    folder: str | None
+    filename: str | None
+    ref: str | None
+    metadata: JsonObject | None
+    source: str
+    source_name: str | None
+    sha256: str
+    filesize_bytes: int
+    media: MediaInfo
+    created: datetime
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list.
+
+    ``total`` counts the whole list; ``newer`` and ``older`` say whether it goes on beyond what is
+    on this page.
+    """
+
+    items: Sequence[T]
+    total: int
+    page: int
+    limit: int
+    newer: bool = False
+    older: bool = False

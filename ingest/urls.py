@@ -1,0 +1,208 @@
+"""Source URLs: what is taken, in which form, and what may be said of them in a log.
+
+The parser is strict where browsers mend (WHATWG URL) because every mended byte is a place where two
+parsers can disagree about the host. What is accepted comes out in one form: scheme and host in
+lower case, IDN as A-labels (IDNA 2008 with UTS 46 mapping), non-ASCII of path and query
+percent-encoded (RFC 3986, 3987), no fragment.
+
+Whether the host may be connected to is not decided here but at the socket, in ``workers.egress``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import idna
+
+from ingest.errors import FieldInvalid
+
+MAX_URL_BYTES = 8192
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SHAPE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
+_AUTHORITY = re.compile(
+    r"//(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
+)
+_HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNENCODED = re.compile(r"""[ "<>^`{}]|%(?![0-9A-Fa-f]{2})""")
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
+# RFC 3986: what may stand bare in a path or query, and "%" because it is checked apart.
+_PATH_SAFE = "/:@!$&'()*+,;=~-._%[]|"
+_QUERY_SAFE = _PATH_SAFE + "?"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """A URL that passed :func:`parse_source_url`.
+
+    ``host`` is an A-label name or a bare IP literal (no brackets); ``target`` is path and query.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in the URL: the port only if it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def path(self) -> str:
+        """The path alone, without the query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def redacted(self) -> str:
+        """The URL without its query, fit for logs and errors: signatures live in queries."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def parse_source_url(text: str, *, param: str = "url") -> SourceUrl:
+    """Parse and normalise a source URL.
+
+    Args:
+        text: the URL as the user or a redirect wrote it.
+        param: the field to name in the error.
+
+    Raises:
+        FieldInvalid: the URL is not one Headrace takes; the message says why.
+    """
+    if len(text.encode(errors="surrogatepass")) > MAX_URL_BYTES:
+        raise _refuse(param, f"is longer than {MAX_URL_BYTES} bytes")
+    _check_characters(text, param)
+    shape = _SHAPE.fullmatch(text)
+    if shape is None:
+        raise _refuse(param, "has no scheme; it takes an absolute http or https URL")
+    scheme = shape["scheme"].lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise _refuse(param, f"has the scheme '{scheme[:32]}'; it takes http or https")
+    parts = _AUTHORITY.fullmatch(shape["rest"])
+    if parts is None:
+        raise _refuse(param, f"has no '//' after '{scheme}:'; it takes an absolute URL")
+    if "@" in parts["authority"]:
+        raise _refuse(param, "carries a user name or password; send credentials another way")
+    host_port = _HOST_PORT.fullmatch(parts["authority"])
+    if host_port is None or not host_port["host"]:
+        raise _refuse(param, "has no valid host")
+    host = _parse_host(host_port["host"], param)
+    port = _parse_port(host_port["port"], scheme, param)
+    path = _encode(parts["path"], _PATH_SAFE, param) or "/"
+    query = "" if parts["query"] is None else _encode(parts["query"], _QUERY_SAFE, param)
+    url = SourceUrl(scheme, host, port, path + query)
+    if len(str(url)) > MAX_URL_BYTES:
+        raise _refuse(param, f"is longer than {MAX_URL_BYTES} bytes once percent-encoded")
+    return url
+
+
+def resolve_redirect(base: SourceUrl, location: str) -> SourceUrl:
+    """Return the target of a redirect, relative to ``base``, under the same rules.
+
+    Servers send Locations as they stand in their databases, and browsers and curl follow them. So
+    raw spaces, other bare characters and UTF-8 are percent-encoded here; what leaves the host in
+    doubt (backslashes, control characters) is refused as in any URL.
+
+    Args:
+        base: the URL that answered.
+        location: the header, each byte a character, as HTTP libraries give it.
+
+    Raises:
+        FieldInvalid: the target is not a URL Headrace takes.
+    """
+    try:
+        text = location.encode("latin-1").decode()
+    except UnicodeError:
+        text = location
+    text = _UNENCODED.sub(lambda found: f"%{ord(found[0]):02X}", text.strip(" \t"))
+    return parse_source_url(_join(base, text), param="Location")
+
+
+def _join(base: SourceUrl, reference: str) -> str:
+    # RFC 3986, 5.2.2. Not urljoin(), which drops an empty query or parameter and so breaks
+    # signatures, and raises errors of its own.
+    if _SHAPE.fullmatch(reference):
+        return reference
+    if reference.startswith("//"):
+        return f"{base.scheme}:{reference}"
+    path, mark, query = reference.partition("#")[0].partition("?")
+    if path == "":
+        target = base.path + mark + query if mark else base.target
+    else:
+        folder = "" if path.startswith("/") else base.path.rpartition("/")[0] + "/"
+        target = _remove_dot_segments(folder + path) + mark + query
+    return f"{base.scheme}://{base.authority}{target}"
+
+
+def _remove_dot_segments(path: str) -> str:
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in {".", ".."}:
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _check_characters(text: str, param: str) -> None:
+    for char in text:
+        if char.isspace() or ord(char) < 0x21 or ord(char) == 0x7F:
+            raise _refuse(param, f"contains white space or a control character (U+{ord(char):04X})")
+        if 0x80 <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 or char == "\u200b":
+            raise _refuse(param, f"contains U+{ord(char):04X}, which no URL holds")
+        if char in '\\<>"{}^`':
+            raise _refuse(param, f"contains {char!r}; percent-encode it")
+
+
+def _parse_host(host: str, param: str) -> str:
+    if host.startswith("["):
+        try:
+            address = ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            raise _refuse(param, "has a host that is not an IPv6 address in brackets") from None
+        if address.scope_id is not None:
+            raise _refuse(param, "has an IPv6 zone id, which means nothing to another machine")
+        return str(address)
+    if "%" in host:
+        raise _refuse(param, "has a percent-encoded host; write it plainly")
+    try:
+        name = idna.encode(host, uts46=True, std3_rules=False).decode().lower()
+    except (idna.IDNAError, UnicodeError):
+        # IDNA 2008 has no '_', which real host names (buckets, CDNs) do have.
+        name = host.lower()
+    labels = name.removesuffix(".").split(".")
+    if (
+        len(name) > 254
+        or _HOST_NAME.fullmatch(name) is None
+        or not all(1 <= len(label) <= 63 for label in labels)
+    ):
+        raise _refuse(param, "has a host that is no valid name or address")
+    return name
+
+
+def _parse_port(port: str | None, scheme: str, param: str) -> int:
+    if not port:
+        return _DEFAULT_PORTS[scheme]
+    if not port.isascii() or not port.isdigit() or len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise _refuse(param, "has a port that is not a number from 1 to 65535")
+    return int(port)
+
+
+def _encode(text: str, safe: str, param: str) -> str:
+    if _BAD_PERCENT.search(text):
+        raise _refuse(param, "has a '%' that no two hexadecimal digits follow")
+    return quote(text, safe=safe)
+
+
+def _refuse(param: str, reason: str) -> FieldInvalid:
+    return FieldInvalid(f"'{param}' {reason}.", param=param)

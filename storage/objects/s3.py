@@ -1,0 +1,252 @@
+"""S3 and what speaks its protocol, through boto3.
+
+Each body carries a CRC32 that the store checks (botocore's default, ``when_supported``), and
+``If-None-Match: *`` guards what may not be overwritten (stores that ignore it are covered by the
+unique name in the database). Single requests are retried in botocore's ``standard`` mode; what
+still fails is ``StorageUnavailable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from ingest.errors import ConfigError, FileExists, StorageUnavailable
+from storage.objects.store import Content, ObjectHeaders, Part, StoredObject, Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import (
+        CompleteMultipartUploadRequestTypeDef,
+        PutObjectRequestTypeDef,
+    )
+    from pydantic import SecretStr
+
+    from ingest.config import Settings
+
+_EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
+_NO_BUCKET_CODES = frozenset({"NoSuchBucket"})
+
+
+class S3ObjectStore:
+    """An :class:`storage.objects.store.ObjectStore` on one bucket.
+
+    Args:
+        bucket: the bucket everything lands in; it must exist.
+        client: talks to the store from here.
+        public_client: signs URLs for downloaders, who may know the store by another address.
+    """
+
+    def __init__(self, bucket: str, client: S3Client, public_client: S3Client) -> None:
+        self._bucket = bucket
+        self._client = client
+        self._public_client = public_client
+
+    def check(self) -> None:
+        """Ask for the bucket.
+
+        Raises:
+            StorageUnavailable: no answer, no such bucket, or no right to it.
+        """
+        with self._translate("read the bucket"):
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+        """Store an object in one request."""
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self._bucket,
+            "Key": key,
+            # botocore sends a bytearray as it is; only its stubs do not say so.
+            "Body": cast("bytes", body),
+            "ContentType": headers.content_type,
+            "ContentDisposition": headers.content_disposition,
+            "Metadata": headers.metadata,
+        }
+        if not overwrite:
+            request["IfNoneMatch"] = "*"
+        with self._translate("store an object"):
+            self._client.put_object(**request)
+
+    def begin(self, key: str, headers: ObjectHeaders) -> Upload:
+        """Begin a multipart upload."""
+        with self._translate("begin an upload"):
+            answer = self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                ContentType=headers.content_type,
+                ContentDisposition=headers.content_disposition,
+                Metadata=headers.metadata,
+            )
+            return Upload(key, answer["UploadId"])
+
+    def put_part(self, upload: Upload, number: int, body: Content) -> Part:
+        """Store one part."""
+        with self._translate("store a part"):
+            answer = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=upload.key,
+                UploadId=upload.upload_id,
+                PartNumber=number,
+                # See put().
+                Body=cast("bytes", body),
+            )
+            return Part(number, answer["ETag"])
+
+    def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
+        """Make the object visible."""
+        request: CompleteMultipartUploadRequestTypeDef = {
+            "Bucket": self._bucket,
+            "Key": upload.key,
+            "UploadId": upload.upload_id,
+            "MultipartUpload": {
+                "Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+            },
+        }
+        if not overwrite:
+            request["IfNoneMatch"] = "*"
+        with self._translate("complete an upload"):
+            self._client.complete_multipart_upload(**request)
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload and its parts."""
+        with self._translate("abort an upload"):
+            try:
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+                )
+            except ClientError as error:
+                if _read_code(error) not in _MISSING_CODES:
+                    raise
+
+    def describe(self, key: str) -> StoredObject | None:
+        """Return what the store knows of an object."""
+        with self._translate("look at an object"):
+            try:
+                answer = self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _read_code(error) in _MISSING_CODES:
+                    return None
+                raise
+        metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+        return StoredObject(answer["ContentLength"], answer["ContentType"], metadata)
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        with self._translate("delete an object"):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def presign(
+        self,
+        key: str,
+        ttl_s: int,
+        headers: ObjectHeaders | None = None,
+        *,
+        public: bool = True,
+        head: bool = False,
+    ) -> str:
+        """Return a URL that reads the object for a while; costs no request."""
+        params = {"Bucket": self._bucket, "Key": key}
+        if headers is not None:
+            params["ResponseContentType"] = headers.content_type
+            params["ResponseContentDisposition"] = headers.content_disposition
+        client = self._public_client if public else self._client
+        with self._translate("sign an address"):
+            # The method is part of what is signed.
+            operation = "head_object" if head else "get_object"
+            return client.generate_presigned_url(operation, Params=params, ExpiresIn=ttl_s)
+
+    @contextmanager
+    def _translate(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            code = _read_code(error)
+            if code in _EXISTS_CODES:
+                raise FileExists("An object with this key is in the bucket already.") from error
+            if code in _NO_BUCKET_CODES:
+                raise StorageUnavailable(f"There is no bucket '{self._bucket}'.") from error
+            raise StorageUnavailable(f"The object store refused to {verb}: {code}.") from error
+        except (BotoCoreError, ResponseParserError, KeyError) as error:
+            name = type(error).__name__
+            raise StorageUnavailable(
+                f"The object store did not answer a request to {verb} ({name})."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one operation may take: ``attempts`` times connecting and reading."""
+
+    connect_timeout_s: float
+    read_timeout_s: float
+    attempts: int
+
+
+# A worker has time, and gigabytes behind it; somebody waits for the API.
+PATIENT = Patience(connect_timeout_s=5, read_timeout_s=60, attempts=4)
+BRISK = Patience(connect_timeout_s=2, read_timeout_s=5, attempts=1)
+
+
+def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT) -> S3ObjectStore:
+    """Build the store that the settings describe; opens no connection yet.
+
+    Args:
+        pool_size: connections that may be open at once.
+        patience: time limits of each operation.
+
+    Raises:
+        ConfigError: boto3 does not take the endpoint.
+    """
+    endpoint = settings.s3_endpoint
+    public_endpoint = settings.s3_public_endpoint or endpoint
+    client = _make_client(settings, endpoint, pool_size, patience)
+    public = client
+    if public_endpoint != endpoint:
+        public = _make_client(settings, public_endpoint, 1, patience)
+    return S3ObjectStore(settings.s3_bucket, client, public)
+
+
+def _make_client(
+    settings: Settings, endpoint: str | None, pool_size: int, patience: Patience
+) -> S3Client:
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=_reveal(settings.s3_access_key_id),
+            aws_secret_access_key=_reveal(settings.s3_secret_access_key),
+            config=Config(
+                signature_version="s3v4",
+                s3={
+                    "addressing_style": "path" if settings.s3_path_style else "virtual",
+                    # The CRC32 guards the body; hashing it again to sign it, which botocore does
+                    # over plain http, costs 0.95 CPU seconds a GiB.
+                    "payload_signing_enabled": False,
+                },
+                max_pool_connections=pool_size,
+                connect_timeout=patience.connect_timeout_s,
+                read_timeout=patience.read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": patience.attempts},
+                # The environment's proxies are for the outside; the store is the operator's own.
+                proxies={},
+            ),
+        )
+    except ValueError as error:
+        raise ConfigError(f"HEADRACE_S3_ENDPOINT is no endpoint: {error}") from error
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _read_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))

@@ -1,0 +1,102 @@
+"""What Headrace asks of an object store.
+
+Obligations of every implementation (tests/contract checks each on all of them):
+
+- An object is visible whole or not at all; parts are invisible until :meth:`ObjectStore.complete`.
+- ``overwrite=False`` never replaces an object: it raises ``FileExists`` and changes nothing. Two
+  that complete uploads of one key in the same moment may both be told that they won (SeaweedFS).
+- ``delete`` and ``abort`` of what is not there succeed, so that clean-up can be repeated.
+- A part that is put again under its number replaces the first.
+- Each body is checked on its way: a store that received other bytes than were sent refuses them.
+- What fails for want of the server raises ``StorageUnavailable`` (retryable).
+- Every method may be called from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+# A buffer is stored as it is; whoever calls keeps it unchanged until the call returns.
+Content = bytes | bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHeaders:
+    """What an object carries: its type, how a browser should name it, and our own metadata.
+
+    Metadata keys and values are ASCII.
+    """
+
+    content_type: str
+    content_disposition: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store says of an object. ``metadata`` keys are in lower case."""
+
+    size_bytes: int
+    content_type: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart upload that was begun."""
+
+    key: str
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part the store has accepted; ``number`` counts from 1."""
+
+    number: int
+    etag: str
+
+
+class ObjectStore(Protocol):
+    """The operations; see the module for what they must hold."""
+
+    def check(self) -> None:
+        """Ask for a sign of life of the bucket."""
+
+    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+        """Store an object in one request."""
+
+    def begin(self, key: str, headers: ObjectHeaders) -> Upload:
+        """Begin a multipart upload."""
+
+    def put_part(self, upload: Upload, number: int, body: Content) -> Part:
+        """Store one part; every part but the last is at least 5 MiB."""
+
+    def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
+        """Make the object visible from all its parts, in order of number."""
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload and its parts."""
+
+    def describe(self, key: str) -> StoredObject | None:
+        """Return what the store knows of an object, or None where there is none."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+
+    def presign(
+        self,
+        key: str,
+        ttl_s: int,
+        headers: ObjectHeaders | None = None,
+        *,
+        public: bool = True,
+        head: bool = False,
+    ) -> str:
+        """Return a URL that reads the object for ``ttl_s`` seconds; with ``head``, by HEAD.
+
+        ``headers`` replace the type and disposition the object was stored with. ``public`` chooses
+        the address that downloaders use over the one that Headrace itself uses.
+        """

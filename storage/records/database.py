@@ -1,0 +1,91 @@
+"""The door to PostgreSQL: a pool, and transactions whose failures speak our own language.
+
+Invariants: every statement and every wait for a lock runs under a time limit of the server's, and a
+server that vanished from the network is noticed within seconds; a connection that died in the pool
+is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ingest.errors import DatabaseUnavailable
+
+CONNECT_TIMEOUT_S = 2
+STATEMENT_TIMEOUT_MS = 10_000
+LOCK_TIMEOUT_MS = 5_000
+# query_canceled (by statement_timeout) and lock_not_available.
+_LATE = frozenset({"57014", "55P03"})
+
+
+class Database:
+    """A pool of connections to one database; safe to share between threads, not between processes.
+
+    Args:
+        url: a SQLAlchemy URL (:attr:`ingest.config.Settings.sqlalchemy_url`).
+        pool_size: connections kept; as many again may be opened for a while.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+                f" -c lock_timeout={LOCK_TIMEOUT_MS}",
+                # The server keeps the time limits above; these are for a server that vanished.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+                "application_name": "headrace",
+            },
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction; it commits when the block ends and rolls back when it raises.
+
+        Raises:
+            DatabaseUnavailable: the server cannot be reached, or went away in between.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
+        except (OperationalError, InterfaceError) as error:
+            state = getattr(error.orig, "sqlstate", None)
+            if state in _LATE:
+                raise DatabaseUnavailable("PostgreSQL did not get to it in time.") from error
+            raise DatabaseUnavailable("PostgreSQL does not answer.") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DatabaseUnavailable("PostgreSQL closed the connection.") from error
+            raise
+
+    def check(self) -> None:
+        """Ask the server for a sign of life, and whether it has our tables.
+
+        Raises:
+            DatabaseUnavailable: there was none, or the database was never migrated.
+        """
+        with self.transaction() as connection:
+            table = connection.execute(text("SELECT to_regclass('tasks')")).scalar_one()
+        if table is None:
+            raise DatabaseUnavailable("The database has no tables yet; run `headrace migrate`.")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()

@@ -1,0 +1,105 @@
+"""Files: written once by the transaction that completes their task, read by id, key or list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+
+from ingest.formats import Kind
+from ingest.model import File, MediaInfo, Page
+from storage.records.listing import Window, read_page
+from storage.records.tables import files, names
+
+_MEDIA = TypeAdapter(MediaInfo)
+
+
+def insert_file(connection: Connection, file: File) -> None:
+    """Insert the File of a task that completes in this same transaction."""
+    values = {
+        name: value
+        for name, value in asdict(file).items()
+        if name not in {"media", "created", "updated"}
+    }
+    connection.execute(
+        insert(files).values(
+            **values, kind=file.media.kind, type=file.media.type, media=asdict(file.media)
+        )
+    )
+
+
+def get(connection: Connection, project_id: str, file_id: str) -> File | None:
+    """Return a project's file, or None where the project has no such file."""
+    return _find(connection, files.c.id == file_id, files.c.project_id == project_id)
+
+
+def get_many(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, File]:
+    """Return files by id; those that are gone are left out."""
+    rows = connection.execute(select(files).where(files.c.id.in_(file_ids)))
+    return {row.id: _to_file(row) for row in rows}
+
+
+def find_delivered(connection: Connection, *, file_id: str | None, object_key: str) -> File | None:
+    """Return the file that a delivery path names: by its id if it has the shape of one, else by
+    its key. Over all projects, since keys are unique in the bucket."""
+    if file_id is not None:
+        return _find(connection, files.c.id == file_id)
+    return _find(connection, files.c.object_key == object_key)
+
+
+def list_page(
+    connection: Connection, project_id: str, kind: Kind | None, ref: str | None, window: Window
+) -> Page[File]:
+    """Return one page of a project's files, newest first."""
+    conditions = [files.c.project_id == project_id]
+    if kind is not None:
+        conditions.append(files.c.kind == kind)
+    if ref is not None:
+        conditions.append(files.c.ref == ref)
+    return read_page(connection, files, conditions, window, _to_file)
+
+
+def remove(connection: Connection, project_id: str, file_id: str) -> str | None:
+    """Delete a file's row and free its name.
+
+    Returns:
+        The object key, which the caller deletes before it commits; None if there is no such file.
+    """
+    row = connection.execute(
+        delete(files)
+        .where(files.c.id == file_id, files.c.project_id == project_id)
+        .returning(files.c.object_key)
+    ).one_or_none()
+    if row is None:
+        return None
+    object_key: str = row.object_key
+    connection.execute(delete(names).where(names.c.object_key == object_key))
+    return object_key
+
+
+def _find(connection: Connection, *conditions: ColumnElement[bool]) -> File | None:
+    row = connection.execute(select(files).where(*conditions)).one_or_none()
+    return None if row is None else _to_file(row)
+
+
+def _to_file(row: Row[tuple[object, ...]]) -> File:
+    return File(
+        id=row.id,
+        media_id=row.media_id,
+        project_id=row.project_id,
+        task_id=row.task_id,
+        object_key=row.object_key,
+        folder=row.folder,
+        filename=row.filename,
+        ref=row.ref,
+        metadata=row.metadata,
+        source=row.source,
+        source_name=row.source_name,
+        sha256=row.sha256,
+        filesize_bytes=row.filesize_bytes,
+        media=_MEDIA.validate_python(row.media),
+        created=row.created,
+        updated=row.updated,
+    )

@@ -1,0 +1,157 @@
+"""The tables, as SQLAlchemy sees them. Alembic's migrations make them; a test compares the two.
+
+Ids are ULIDs with a prefix, so ``ORDER BY id`` is the order of creation and needs no other index.
+Names are reserved in ``names``: its primary key is what keeps two tasks from racing for one object.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from ingest.states import Status
+
+# None is SQL's NULL, not the JSON value null: "IS NULL" must mean what it says.
+_Json = JSONB(none_as_null=True)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _created() -> Column[object]:
+    return Column("created", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _updated() -> Column[object]:
+    return Column("updated", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _project() -> Column[object]:
+    return Column("project_id", String, ForeignKey("projects.id"), nullable=False)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("key_prefix", String, nullable=False, unique=True),
+    _created(),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    _project(),
+    Column("name", String, nullable=False),
+    Column("shown_prefix", String, nullable=False),
+    Column("secret_sha256", LargeBinary(32), nullable=False, unique=True),
+    _created(),
+    Column("revoked", DateTime(timezone=True)),
+    Index("keys_project_id_idx", "project_id"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String, primary_key=True),
+    _project(),
+    Column("kind", String, nullable=False),
+    Column("status", String, nullable=False, server_default=Status.PENDING.value),
+    Column("url", String, nullable=False),
+    Column("folder", String),
+    Column("filename", String),
+    Column("ref", String),
+    Column("metadata", _Json),
+    Column("checksum", String),
+    Column("max_bytes", BigInteger),
+    Column("file_id", String, nullable=False, unique=True),
+    Column("media_id", String, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("worker", String),
+    Column("lease_until", DateTime(timezone=True)),
+    # When a wake-up was last sent; null means never.
+    Column("woken", DateTime(timezone=True)),
+    Column("error", _Json),
+    Column("request_id", String, nullable=False),
+    _created(),
+    Column("started", DateTime(timezone=True)),
+    Column("finished", DateTime(timezone=True)),
+    _updated(),
+    CheckConstraint(
+        "status IN ({})".format(", ".join(f"'{status}'" for status in Status)), name="status"
+    ),
+    Index("tasks_project_id_idx", "project_id", "id"),
+    Index("tasks_project_status_idx", "project_id", "status", "id"),
+    Index("tasks_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
+    Index("tasks_pending_idx", "id", postgresql_where=text("status = 'pending'")),
+    Index("tasks_lease_idx", "lease_until", postgresql_where=text("status = 'processing'")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task_id", String, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("worker", String, nullable=False),
+    Column("started", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("finished", DateTime(timezone=True)),
+    Column("transferred_bytes", BigInteger),
+    Column("error", _Json),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String, primary_key=True),
+    _project(),
+    Column("media_id", String, nullable=False),
+    Column("task_id", String, ForeignKey("tasks.id"), nullable=False, unique=True),
+    Column("object_key", String, nullable=False, unique=True),
+    Column("folder", String),
+    Column("filename", String),
+    Column("ref", String),
+    Column("metadata", _Json),
+    Column("source", String, nullable=False),
+    Column("source_name", String),
+    Column("sha256", String, nullable=False),
+    Column("filesize_bytes", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("media", _Json, nullable=False),
+    _created(),
+    _updated(),
+    Index("files_project_id_idx", "project_id", "id"),
+    Index("files_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
+)
+
+names = Table(
+    "names",
+    metadata,
+    Column("object_key", String, primary_key=True),
+    _project(),
+    Column("task_id", String, ForeignKey("tasks.id"), nullable=False),
+    Index("names_task_id_idx", "task_id"),
+)

@@ -1,0 +1,151 @@
+"""Redis: what is worth knowing now and worth nothing tomorrow.
+
+Progress of running attempts, the word that a task has ended, the length of the wake-up queue, and
+which workers are alive. Losing all of it changes nothing that was promised: PostgreSQL has the
+truth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from ingest.errors import RedisUnavailable
+from ingest.model import Transfer
+
+# Celery's Redis transport keeps a queue as a list under its own name.
+INGEST_QUEUE = "ingest"
+CONTROL_QUEUE = "control"
+
+WORKER_SILENT_AFTER_S = 15
+_PROGRESS_TTL_S = 60
+_WORKERS = "headrace:workers"
+# How long one wait on the wire may last; the caller's limit is kept by waiting again.
+_SLICE_S = 5.0
+
+
+class Signals:
+    """Everything Headrace says through Redis apart from Celery's messages.
+
+    Args:
+        url: as in :attr:`ingest.config.Settings.redis_url`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis = Redis.from_url(
+            url,
+            decode_responses=True,
+            # A Redis that hangs must cost nobody more than a second or two: leases are kept and
+            # requests answered by the same threads that speak to it.
+            socket_connect_timeout=1,
+            socket_timeout=1,
+            health_check_interval=30,
+            # Once more for a pooled connection that died; never for one that hangs.
+            retry=Retry(NoBackoff(), retries=1, supported_errors=(RedisConnectionError,)),
+        )
+
+    def check(self) -> None:
+        """Ask the server for a sign of life.
+
+        Raises:
+            RedisUnavailable: there was none.
+        """
+        with _translate():
+            self._redis.ping()
+
+    def count_queued(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        with _translate():
+            return self._redis.llen(queue)
+
+    def report_progress(self, task_id: str, transfer: Transfer) -> None:
+        """Publish how far a running attempt is; forgotten after a minute of silence."""
+        value = json.dumps(
+            [transfer.transferred_bytes, transfer.total_bytes, round(transfer.rate_bps)]
+        )
+        with _translate():
+            self._redis.set(f"headrace:progress:{task_id}", value, ex=_PROGRESS_TTL_S)
+
+    def read_progress(self, task_ids: Sequence[str]) -> Mapping[str, Transfer]:
+        """Return the progress of those tasks that have told any."""
+        if not task_ids:
+            return {}
+        with _translate():
+            values = cast(
+                "list[str | None]",
+                self._redis.mget([f"headrace:progress:{task_id}" for task_id in task_ids]),
+            )
+        return {
+            task_id: Transfer(*json.loads(value))
+            for task_id, value in zip(task_ids, values, strict=True)
+            if value is not None
+        }
+
+    def announce_end(self, task_id: str) -> None:
+        """Wake whoever waits for a task, and drop its progress."""
+        with _translate():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.delete(f"headrace:progress:{task_id}")
+            pipeline.publish(f"headrace:ended:{task_id}", "1")
+            pipeline.execute()
+
+    @contextmanager
+    def listen_for_end(self, task_id: str) -> Iterator[Callable[[float], bool]]:
+        """Listen for the end of a task; whatever is announced inside the block is heard.
+
+        Yields:
+            ``wait(timeout_s) -> heard``, which waits no longer than a few seconds at a time.
+        """
+        with _translate(), PubSub(self._redis.connection_pool) as channel:
+            channel.subscribe(f"headrace:ended:{task_id}")
+            # The first message is the server's receipt: from here on nothing is missed.
+            channel.get_message(timeout=2)
+
+            def wait(timeout_s: float) -> bool:
+                message = channel.get_message(timeout=min(timeout_s, _SLICE_S))
+                return message is not None and message["type"] == "message"
+
+            yield wait
+
+    def report_worker(self, worker: str) -> None:
+        """Say that a worker is alive."""
+        with _translate():
+            # Redis' own clock, so that the hosts' clocks need not agree.
+            now, _ = self._redis.time()
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.zadd(_WORKERS, {worker: now})
+            pipeline.zremrangebyscore(_WORKERS, "-inf", now - 10 * WORKER_SILENT_AFTER_S)
+            pipeline.execute()
+
+    def dismiss_worker(self, worker: str) -> None:
+        """Say that a worker has stopped."""
+        with _translate():
+            self._redis.zrem(_WORKERS, worker)
+
+    def list_workers(self) -> Sequence[str]:
+        """Return the workers that gave a sign of life lately."""
+        with _translate():
+            now, _ = self._redis.time()
+            alive = self._redis.zrangebyscore(_WORKERS, now - WORKER_SILENT_AFTER_S, "+inf")
+        return sorted(cast("list[str]", alive))
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._redis.close()
+
+
+@contextmanager
+def _translate() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise RedisUnavailable("Redis does not answer.") from error

@@ -1,0 +1,126 @@
+"""One local stack a session, the same that ``headrace up`` runs, and origins it may fetch from.
+
+Allowed origins are exact ``ip:port``, as in production: everything else on the loopback stays
+blocked, so the tests of the egress guard mean something.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cli.client import ApiClient
+from cli.local import LocalStack
+from ingest.config import Settings, load_settings
+from storage.objects import s3
+from storage.objects.s3 import S3ObjectStore
+from storage.records.database import Database
+from tests.support.media import make_media
+from tests.support.origin import Certificates, Origin, OriginProcess, TlsCase
+
+
+@pytest.fixture(scope="session")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where made media is kept for the session."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    """A plain HTTP origin that the workers may fetch from."""
+    with Origin() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A CA that the workers trust for sources."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_origins(certificates: Certificates) -> Iterator[dict[TlsCase, Origin]]:
+    """A TLS origin for each way a certificate can be."""
+    with ExitStack() as held:
+        yield {
+            case: held.enter_context(Origin(tls=certificates.make_context(case)))
+            for case in TlsCase
+        }
+
+
+@pytest.fixture(scope="session")
+def large_origin(media_folder: Path) -> Iterator[OriginProcess]:
+    """An origin of 2 GiB files that takes none of the tests' own memory."""
+    small = make_media("mp4", media_folder)
+    arguments = ["--file", f"/large.mp4={small}", "--pad", f"/large.mp4={2 * 1024**3}"]
+    with OriginProcess(arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def closed_port() -> Iterator[int]:
+    """A port that the workers may connect to and that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        yield port
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory,
+    origin: Origin,
+    large_origin: OriginProcess,
+    tls_origins: dict[TlsCase, Origin],
+    certificates: Certificates,
+    closed_port: int,
+) -> Iterator[LocalStack]:
+    """The whole service, running: servers, API, one worker, beat."""
+    ports = [origin.port, large_origin.port, closed_port]
+    ports += [one.port for one in tls_origins.values()]
+    with LocalStack(
+        tmp_path_factory.mktemp("headrace"),
+        extra_environ={
+            "HEADRACE_SOURCE_CA_FILE": str(certificates.ca_file),
+            # Limits short enough to be reached in a test.
+            "HEADRACE_CONNECT_TIMEOUT_S": "2",
+            "HEADRACE_FIRST_BYTE_TIMEOUT_S": "2",
+            "HEADRACE_LOWEST_WINDOW_S": "2",
+            "HEADRACE_LEASE_S": "4",
+            "HEADRACE_RESEND_AFTER_S": "3",
+            "HEADRACE_SYNC_TIMEOUT_S": "20",
+        },
+        allow_addresses=[f"127.0.0.1:{port}" for port in ports],
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(stack: LocalStack) -> Settings:
+    """The settings of the running services."""
+    return load_settings(stack.environ)
+
+
+@pytest.fixture(scope="session")
+def database(settings: Settings) -> Iterator[Database]:
+    """The stack's database, to look into."""
+    opened = Database(settings.sqlalchemy_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def store(settings: Settings) -> S3ObjectStore:
+    """The stack's object store, to look into."""
+    return s3.connect(settings, pool_size=4)
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> Iterator[ApiClient]:
+    """The API as a user reaches it."""
+    with ApiClient(stack.api_url, stack.api_key) as opened:
+        yield opened

@@ -1,0 +1,293 @@
+"""`headrace` as people and scripts run it: real processes, exit codes, JSON that parses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+
+from cli.answers import JsonDict
+from cli.home import Home
+from cli.problems import ExitCode
+from ingest.config import make_child_environ
+
+LIMIT_S = 60.0
+HEADRACE = str(Path(sys.executable).parent / "headrace")
+
+
+class Terminal:
+    """Runs commands in a directory of its own, where `.headrace` then is."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = Home(directory / ".headrace")
+        # A stack with two API processes less starts faster; the rest is as it is shipped.
+        self.environ = make_child_environ({"HEADRACE_API_PROCESSES": "1", "COLUMNS": "200"})
+        self.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{self.environ['PATH']}"
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run `headrace` to its end."""
+        return subprocess.run(
+            [HEADRACE, *arguments],
+            cwd=self.directory,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    def run_json(self, *arguments: str) -> JsonDict:
+        """Run `headrace … --json`, which has to succeed; returns what it printed."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == ExitCode.OK, done.stderr
+        read = json.loads(done.stdout)
+        assert isinstance(read, dict)
+        return read
+
+    def run_shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a line as it would be pasted."""
+        return subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=self.directory,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    def list_processes(self) -> dict[str, psutil.Process]:
+        """Return what runs now, by name."""
+        marks = self.home.read_state().processes
+        return {name: psutil.Process(mark.pid) for name, mark in marks.items()}
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """A terminal for this module."""
+    return Terminal(tmp_path_factory.mktemp("terminal"))
+
+
+@pytest.fixture(scope="module")
+def welcome(terminal: Terminal) -> Iterator[str]:
+    """What `headrace up --detach` printed; the stack runs while the module does."""
+    done = terminal.run("up", "--detach")
+    assert done.returncode == ExitCode.OK, done.stderr
+    yield done.stdout
+    processes = [*terminal.list_processes().values()]
+    done = terminal.run("down")
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert psutil.wait_procs(processes, timeout=LIMIT_S)[1] == []
+
+
+@pytest.fixture(scope="module")
+def stored(terminal: Terminal, welcome: str) -> JsonDict:
+    """The File of the sample."""
+    del welcome
+    return terminal.run_json("ingest", "--folder", "films/new", "--filename", "bars.mp4")
+
+
+def test_the_sample_becomes_a_file_with_what_was_asked_for(stored: JsonDict) -> None:
+    assert (stored["kind"], stored["type"]) == ("video", "video/mp4")
+    assert (stored["width"], stored["height"], stored["codec"]) == (1280, 720, "h264")
+    assert stored["duration"] == pytest.approx(5, abs=0.1)
+    assert (stored["folder"], stored["filename"]) == ("films/new", "bars.mp4")
+
+
+def test_an_ingest_says_on_stderr_that_the_bytes_were_checked(
+    terminal: Terminal, welcome: str
+) -> None:
+    del welcome
+    done = terminal.run("ingest", "--ref", "checked")
+    file = json.loads(done.stdout)
+    assert f"have {file['checksum']}" in done.stderr
+    assert "complete" in done.stderr
+
+
+def test_the_curl_line_works_when_pasted(terminal: Terminal, welcome: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    line = next(line.strip() for line in welcome.splitlines() if line.strip().startswith("curl"))
+    answer = json.loads(terminal.run_shell(line).stdout)
+    assert answer.get("error") is None
+    assert answer["data"]["object"] == "file"
+    assert answer["data"]["status"] == "complete"
+
+
+def test_env_is_for_eval(terminal: Terminal, stored: JsonDict) -> None:
+    script = (
+        f'eval "$(headrace env)" && cd / && HEADRACE_HOME=/nowhere {HEADRACE} files list --json'
+    )
+    done = terminal.run_shell(script)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert stored["id"] in [file["id"] for file in json.loads(done.stdout)]
+    assert re.search(r"^HEADRACE_URL=http://127", terminal.run("env").stdout, re.MULTILINE)
+
+
+def test_status_tells_what_runs_and_whether_it_is_ready(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    state = terminal.run_json("status")
+    assert state["ready"] is True
+    processes = state["processes"]
+    assert isinstance(processes, dict)
+    assert {"postgres", "valkey", "seaweedfs", "api", "worker", "beat"} <= set(processes)
+    shown = terminal.run("status").stdout
+    assert all(name in shown for name in processes)
+
+
+def test_a_second_up_on_the_same_home_is_refused(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    for done in (terminal.run("up"), terminal.run("up", "--detach")):
+        assert done.returncode == ExitCode.SETUP
+        assert "headrace down" in done.stderr
+
+
+def test_tasks_and_files_are_listed_got_and_deleted(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    file = terminal.run_json("ingest", "--ref", "listed")
+    listed = json.loads(terminal.run("tasks", "list", "--ref", "listed", "--json").stdout)
+    assert [task["status"] for task in listed] == ["complete"]
+    task = terminal.run_json("tasks", "get", listed[0]["id"])
+    assert task["output"] == terminal.run_json("files", "get", str(file["id"])) == file
+
+    assert terminal.run("files", "delete", str(file["id"])).returncode == ExitCode.OK
+    gone = terminal.run("files", "get", str(file["id"]))
+    assert gone.returncode == ExitCode.REFUSED
+    assert gone.stdout == ""
+
+
+def test_lists_for_people_count_what_there_is(terminal: Terminal, stored: JsonDict) -> None:
+    done = terminal.run("files", "list", "--limit", "1")
+    assert "bars.mp4" in terminal.run("files", "list").stdout
+    assert re.search(r"Page 1 of \d+, \d+ in all", done.stderr)
+    assert str(stored["id"]) in terminal.run("files", "list").stdout
+
+
+def test_a_revoked_key_is_refused(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    key = terminal.run_json("keys", "create", "for a test")
+    given = {"HEADRACE_KEY": str(key["secret"])}
+    assert terminal.run("tasks", "list", **given).returncode == ExitCode.OK
+
+    assert terminal.run("keys", "revoke", str(key["id"])).returncode == ExitCode.OK
+    assert terminal.run("tasks", "list", **given).returncode == ExitCode.REFUSED
+    assert terminal.run("keys", "revoke", str(key["id"])).returncode == ExitCode.REFUSED
+    listed = json.loads(terminal.run("keys", "list", "--json").stdout)
+    assert [one["name"] for one in listed if one["revoked"]] == ["for a test"]
+
+
+def test_an_ingest_that_fails_exits_1_with_the_reason(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    sample = terminal.home.read_state().sample_url
+    done = terminal.run("ingest", f"{sample}-that-is-not-there")
+    assert done.returncode == ExitCode.FAILED
+    assert "source_not_found" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_url_that_the_api_refuses_exits_3_with_the_field(
+    terminal: Terminal, welcome: str
+) -> None:
+    del welcome
+    done = terminal.run("ingest", "ftp://example.com/a.mp4")
+    assert done.returncode == ExitCode.REFUSED
+    assert "'url'" in done.stderr
+
+
+def test_a_service_that_is_not_there_exits_4(terminal: Terminal) -> None:
+    done = terminal.run("tasks", "list", HEADRACE_URL="http://127.0.0.1:1", HEADRACE_KEY="hr_x")
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert "http://127.0.0.1:1" in done.stderr
+
+
+def test_something_else_at_the_address_exits_4(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    sample = str(terminal.home.read_state().sample_url)
+    done = terminal.run("tasks", "list", HEADRACE_URL=sample, HEADRACE_KEY="hr_x")
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert "not Headrace" in done.stderr
+
+
+def test_migrating_again_changes_nothing(terminal: Terminal, welcome: str) -> None:
+    del welcome
+    assert terminal.run("migrate").returncode == ExitCode.OK
+
+
+def test_ingest_starts_a_stack_where_none_runs_and_stops_it_again(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    file = terminal.run_json("ingest")
+    assert file["status"] == "complete"
+    assert terminal.run("status").returncode == ExitCode.UNREACHABLE
+    assert terminal.home.read_state().processes == {}
+
+
+def test_what_a_killed_supervisor_left_is_stopped_and_its_data_is_found_again(
+    tmp_path: Path,
+) -> None:
+    terminal = Terminal(tmp_path)
+    assert terminal.run("up", "--detach").returncode == ExitCode.OK
+    file = terminal.run_json("ingest")
+    left = terminal.list_processes()
+    supervisor = terminal.home.read_state().supervisor
+    assert supervisor is not None
+
+    os.kill(supervisor.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(supervisor.pid)], timeout=LIMIT_S)
+    assert terminal.run("status").returncode == ExitCode.UNREACHABLE
+    assert all(process.is_running() for process in left.values())
+
+    assert terminal.run("up", "--detach").returncode == ExitCode.OK
+    assert not [name for name, process in left.items() if process.is_running()]
+    # But for its address: the port may have been taken meanwhile.
+    again = terminal.run_json("files", "get", str(file["id"]))
+    assert {**again, "url": file["url"]} == file
+    assert terminal.run("down").returncode == ExitCode.OK
+
+
+def test_ctrl_c_stops_every_child_of_up(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    with subprocess.Popen(
+        [HEADRACE, "up", "--workers", "2"],
+        cwd=tmp_path,
+        env=terminal.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as up:
+        assert up.stdout is not None
+        _read_until(up.stdout, "curl ")
+        children = terminal.list_processes()
+        assert {"worker", "worker-2"} <= set(children)
+
+        up.send_signal(signal.SIGINT)
+        assert up.wait(LIMIT_S) == ExitCode.OK
+    assert not [name for name, process in children.items() if process.is_running()]
+
+
+def test_what_keeps_a_detached_stack_from_starting_is_said_where_it_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    done = Terminal(tmp_path).run("up", "--detach", HEADRACE_WORKER_SLOTS="many")
+    assert done.returncode == ExitCode.SETUP
+    assert "HEADRACE_WORKER_SLOTS" in done.stderr
+
+
+def _read_until(stream: IO[str], words: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    for line in stream:
+        if words in line:
+            return
+        assert time.monotonic() < deadline
+    pytest.fail(f"it ended before it said {words!r}")

@@ -1,0 +1,179 @@
+"""The OpenAPI document is valid, complete, and true of what the API really answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from jsonschema import Draft202012Validator
+
+from cli.local import LocalStack
+from tests.support.api import Api
+from tests.support.origin import Origin, Stall
+
+PATHS = {
+    "/files": {"get", "post"},
+    "/files/{file_id}": {"get", "delete"},
+    "/tasks": {"get", "post"},
+    "/tasks/{task_id}": {"get"},
+    "/delivery/{name}": {"get"},
+    "/healthz": {"get"},
+    "/readyz": {"get"},
+    "/metrics": {"get"},
+}
+KEYLESS = {"/delivery/{name}", "/healthz", "/readyz", "/metrics"}
+
+
+@pytest.fixture(scope="module")
+def document(stack: LocalStack) -> dict[str, Any]:
+    answer = requests.get(f"{stack.api_url}/openapi.json", timeout=10)
+    assert answer.headers["Content-Type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _list_operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+def _list_refs(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from _list_refs(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _list_refs(value)
+
+
+def _validate(document: dict[str, Any], path: str, answer: requests.Response) -> None:
+    """Check an answer's body against what the document says of its status."""
+    assert answer.request.method is not None
+    operation = document["paths"][path][answer.request.method.lower()]
+    documented = operation["responses"][str(answer.status_code)]
+    schema = documented["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json())
+
+
+def test_every_path_and_method_is_in_the_document(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["title"] == "Headrace"
+    assert {path: set(found) for path, found in document["paths"].items()} == PATHS
+
+
+def test_every_reference_leads_to_a_schema_and_every_schema_is_referred_to(
+    document: dict[str, Any],
+) -> None:
+    refs = set(_list_refs(document))
+    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert refs == names
+
+
+def test_every_schema_is_one(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+        Draft202012Validator.check_schema(schema)
+    for _, _, operation in _list_operations(document):
+        for parameter in operation.get("parameters", []):
+            Draft202012Validator.check_schema(parameter["schema"])
+
+
+def test_every_operation_has_a_name_parameters_answers_and_says_whether_it_takes_a_key(
+    document: dict[str, Any],
+) -> None:
+    names = []
+    for path, method, operation in _list_operations(document):
+        names.append(operation["operationId"])
+        assert operation["summary"]
+        parameters = operation.get("parameters", [])
+        wanted = set(re.findall(r"{(\w+)}", path))
+        assert {one["name"] for one in parameters if one["in"] == "path"} == wanted
+        assert all(one["required"] for one in parameters if one["in"] == "path")
+        for status, answer in operation["responses"].items():
+            assert re.fullmatch(r"[2-5]\d\d", status)
+            assert answer["description"]
+        keyed = path not in KEYLESS
+        assert operation.get("security", []) == ([{"bearerAuth": []}] if keyed else [])
+        assert ("401" in operation["responses"]) is keyed
+        assert operation.get("requestBody", {}).get("required") is (
+            True if method == "post" else None
+        )
+    assert len(set(names)) == len(names)
+    assert document["components"]["securitySchemes"]["bearerAuth"]["scheme"] == "bearer"
+
+
+def test_real_answers_are_as_the_document_says(
+    document: dict[str, Any], api: Api, origin: Origin, picture_url: str, video: bytes
+) -> None:
+    made = api.post("/files", {"url": picture_url, "folder": "document", "filename": "a.jpg"})
+    _validate(document, "/files", made)
+    assert made.status_code == 201
+    _validate(document, "/files/{file_id}", api.get(f"/files/{made.json()['data']['id']}"))
+    _validate(document, "/files", api.get("/files?kind=image&limit=3"))
+    stall = Stall(at_bytes=100)
+    url = origin.serve("/document/half.mp4", video, stall=stall)
+    begun = api.post("/tasks", {"kind": "ingest", "url": url, "metadata": {"deep": [{"a": None}]}})
+    _validate(document, "/tasks", begun)
+    assert stall.reached.wait(10)
+    _validate(document, "/tasks/{task_id}", api.get(f"/tasks/{begun.json()['data']['id']}"))
+    stall.released.set()
+    failed = api.post("/files", {"url": origin.url("/document/nothing")})
+    assert failed.status_code == 422
+    _validate(document, "/files", failed)
+    _validate(document, "/tasks", api.get("/tasks?status=failed"))
+    _validate(document, "/tasks", api.get("/tasks?limit=50&page=1"))
+    _validate(document, "/readyz", api.get("/readyz"))
+    _validate(document, "/healthz", api.get("/healthz"))
+
+
+def test_real_refusals_are_as_the_document_says(
+    document: dict[str, Any], api: Api, stack: LocalStack, picture_url: str
+) -> None:
+    with Api(stack.api_url, None) as stranger:
+        _validate(document, "/files", stranger.get("/files"))
+        _validate(document, "/tasks", stranger.post("/tasks", {}))
+    _validate(document, "/files", api.get("/files?limit=0"))
+    _validate(document, "/tasks", api.post("/tasks", {"kind": "transcode", "url": "x"}))
+    _validate(document, "/tasks/{task_id}", api.get("/tasks/none"))
+    _validate(document, "/files/{file_id}", api.delete("/files/none"))
+    _validate(document, "/delivery/{name}", api.get("/delivery/none"))
+    _validate(document, "/tasks", api.send("POST", "/tasks", b"a=b"))
+    _validate(
+        document, "/tasks", api.send("POST", "/tasks", b"{", {"Content-Type": "application/json"})
+    )
+    order = {"url": picture_url, "folder": "document", "filename": "twice.jpg"}
+    api.post("/files", order)
+    _validate(document, "/files", api.post("/files", order))
+
+
+@pytest.mark.parametrize("path", ["/files", "/tasks"])
+def test_what_the_document_shows_as_a_request_is_what_the_api_takes(
+    path: str, document: dict[str, Any]
+) -> None:
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = {**body, "components": document["components"]}
+    validator = Draft202012Validator(schema)
+    kind = {"kind": "ingest"} if path == "/tasks" else {}
+    assert validator.is_valid({"url": "https://example.com/a.mp4", **kind})
+    assert not validator.is_valid({"url": "https://example.com/a.mp4", **kind, "colour": "red"})
+    assert not validator.is_valid(kind)
+
+
+def test_the_address_of_the_service_is_not_what_the_first_caller_said(api: Api) -> None:
+    answer = api.get("/openapi.json", {"Host": "evil.invalid"})
+    assert "evil.invalid" not in answer.text
+    assert "evil.invalid" not in api.get("/openapi.json").text
+
+
+def test_no_page_of_the_api_loads_anything_from_elsewhere(api: Api) -> None:
+    # The documentation page comes with its own scripts or not at all.
+    answer = api.get("/docs")
+    hosts = set(re.findall(r"https?://([^/\"'<>]+)", answer.text))
+    assert hosts <= {api.url.removeprefix("http://")}

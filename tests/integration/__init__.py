@@ -1,0 +1,1 @@
+"""Rooms on the real servers they stand on, without the rest of the service."""

@@ -1,0 +1,177 @@
+"""The dispatch window and the sweep, on real PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ingest.config import Settings
+from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
+from ingest.states import Status
+from storage.records import tasks
+from storage.records.database import Database
+from storage.signals import INGEST_QUEUE, Signals
+from tests.integration.examples import Claim, MakeTask
+from workers.dispatch import Dispatcher
+from workers.leases import LeaseKeeper
+from workers.sweep import Sweeper
+
+WINDOW = 4
+
+
+@pytest.fixture
+def small(settings: Settings) -> Settings:
+    """Settings with a window of four, which resends after a minute."""
+    return settings.model_copy(update={"dispatch_window": WINDOW, "resend_after_s": 60.0})
+
+
+def _send_to(signals: Signals) -> Callable[[str], None]:
+    def wake(task_id: str) -> None:
+        signals._redis.lpush(INGEST_QUEUE, task_id)
+
+    return wake
+
+
+def _list_queue(signals: Signals) -> list[str]:
+    return [str(task_id) for task_id in reversed(signals._redis.lrange(INGEST_QUEUE, 0, -1))]
+
+
+def test_the_window_is_filled_oldest_first_and_never_over(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+) -> None:
+    ids = [make_task().id for _ in range(WINDOW + 3)]
+    dispatcher = Dispatcher(records, signals, small, _send_to(signals))
+
+    assert dispatcher.dispatch() == WINDOW
+    assert dispatcher.dispatch() == 0
+    assert _list_queue(signals) == ids[:WINDOW]
+    # Two were taken by workers: two places are free.
+    signals._redis.rpop(INGEST_QUEUE, 2)
+    assert dispatcher.dispatch() == 2
+    assert _list_queue(signals) == ids[2 : WINDOW + 2]
+
+
+def test_dispatchers_who_work_at_once_send_nothing_twice(
+    records: Database, signals: Signals, settings: Settings, make_task: MakeTask
+) -> None:
+    ids = [make_task().id for _ in range(30)]
+
+    def dispatch(_: int) -> int:
+        return Dispatcher(records, signals, settings, _send_to(signals)).dispatch()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(dispatch, range(4))) == len(ids)
+    assert sorted(_list_queue(signals)) == ids
+
+
+def test_a_wake_up_that_could_not_be_sent_is_sent_by_the_next_call(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+) -> None:
+    ids = [make_task().id for _ in range(3)]
+    sent: list[str] = []
+
+    def break_off(task_id: str) -> None:
+        if len(sent) == 1:
+            raise RedisUnavailable("Redis does not take messages.")
+        sent.append(task_id)
+
+    with pytest.raises(RedisUnavailable):
+        Dispatcher(records, signals, small, break_off).dispatch()
+
+    assert sent == ids[:1]
+    assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 2
+    assert _list_queue(signals) == ids[1:]
+
+
+def test_a_wake_up_that_nobody_answered_is_sent_again(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask, claim: Claim
+) -> None:
+    answered, lost = make_task(), make_task()
+    assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 2
+    claim(answered)
+    # Redis was emptied; a minute later the row is still pending.
+    signals._redis.delete(INGEST_QUEUE)
+    impatient = small.model_copy(update={"resend_after_s": 0.0})
+    assert Dispatcher(records, signals, impatient, _send_to(signals)).dispatch() == 1
+    assert _list_queue(signals) == [lost.id]
+
+
+def test_without_redis_nothing_is_marked_as_woken(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask, closed_port: int
+) -> None:
+    task = make_task()
+    gone = Signals(f"redis://127.0.0.1:{closed_port}/0")
+    with pytest.raises(RedisUnavailable):
+        Dispatcher(records, gone, small, _send_to(signals)).dispatch()
+    assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 1
+    assert _list_queue(signals) == [task.id]
+
+
+def test_a_sweep_gives_back_what_has_attempts_left_and_ends_what_has_not(
+    records: Database, signals: Signals, make_task: MakeTask, claim: Claim
+) -> None:
+    again, last, running = make_task(), make_task(max_attempts=1), make_task()
+    for task in (again, last):
+        claim(task, lease_s=-1)
+    claim(running)
+
+    with signals.listen_for_end(last.id) as wait:
+        assert Sweeper(records, signals).sweep() == 2
+        # Whoever waits for a task that ended here is woken as by a worker.
+        assert wait(5)
+
+    with records.transaction() as connection:
+        counts = tasks.count_by_status(connection)
+    assert (counts[Status.PENDING], counts[Status.FAILED], counts[Status.PROCESSING]) == (1, 1, 1)
+    assert Sweeper(records, signals).sweep() == 0
+
+
+def test_a_sweep_is_done_without_redis_too(
+    records: Database, make_task: MakeTask, claim: Claim, closed_port: int
+) -> None:
+    claim(make_task(max_attempts=1), lease_s=-1)
+    gone = Signals(f"redis://127.0.0.1:{closed_port}/0")
+    assert Sweeper(records, gone).sweep() == 1
+
+
+def test_a_sweep_without_a_database_says_so(signals: Signals, closed_port: int) -> None:
+    gone = Database(f"postgresql+psycopg://user@127.0.0.1:{closed_port}/none")
+    with pytest.raises(DatabaseUnavailable):
+        Sweeper(gone, signals).sweep()
+    gone.close()
+
+
+def test_a_keeper_keeps_leases_alive_tells_progress_and_gives_a_sign_of_life(
+    records: Database, signals: Signals, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    lease = claim(task, lease_s=0.5)
+    keeper = LeaseKeeper(records, signals, worker="worker-1", lease_s=60, heartbeat_s=1)
+    with keeper.hold(lease, asked=0.0) as held:
+        held.report(40, 100)
+        keeper.beat()
+        assert signals.list_workers() == ["worker-1"]
+        assert signals.read_progress([task.id])[task.id].transferred_bytes == 40
+        # The lease that would have run out in a moment is good for a minute.
+        with records.transaction() as connection:
+            assert tasks.release_expired(connection) == {}
+        held.check()
+    keeper.stop()
+    assert signals.list_workers() == []
+
+
+def test_a_keeper_notices_a_lease_that_somebody_else_has(
+    records: Database, signals: Signals, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    lease = claim(task, lease_s=-1)
+    keeper = LeaseKeeper(records, signals, worker="worker-1", lease_s=60, heartbeat_s=1)
+    with keeper.hold(lease, asked=1e12) as held:
+        held.check()
+        Sweeper(records, signals).sweep()
+        claim(task, "worker-2")
+        keeper.beat()
+        with pytest.raises(LeaseLost):
+            held.check()

@@ -1,0 +1,244 @@
+"""The one door with a resolver that lies and an environment that leads astray."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceTls, SourceUnavailable
+from ingest.urls import parse_source_url
+from tests.support.canary import Canary
+from tests.support.origin import Certificates, Origin, TlsCase
+from workers.egress import Egress, Policy
+
+PUBLIC = "93.184.215.14"
+Resolve = Callable[..., None]
+
+
+@pytest.fixture
+def canary() -> Iterator[Canary]:
+    with Canary() as listening:
+        yield listening
+
+
+@pytest.fixture
+def egress(origin: Origin) -> Iterator[Egress]:
+    opened = Egress(Policy(1, 1, frozenset({f"127.0.0.1:{origin.port}"})))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Resolve]:
+    """Makes every name resolve to what is given; the list tells what was asked."""
+    asked: list[str] = []
+    answers: list[tuple[str, ...]] = []
+    really = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *given: Any, **options: Any) -> list[Any]:
+        if not host.endswith(".invalid"):
+            return really(host, port, *given, **options)
+        asked.append(host)
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [
+            (
+                socket.AF_INET6 if ":" in one else socket.AF_INET,
+                socket.SOCK_STREAM,
+                6,
+                "",
+                (one, port),
+            )
+            for one in found
+        ]
+
+    def use(*given: tuple[str, ...]) -> None:
+        answers[:] = given
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return asked, use
+
+
+def _fetch(egress: Egress, url: str) -> bytes:
+    answer = egress.get(parse_source_url(url), {"Connection": "close"})
+    try:
+        return b"".join(iter(lambda: answer.read_some(65536), b""))
+    finally:
+        answer.close()
+
+
+PROXIES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+
+
+def test_the_proxies_of_the_environment_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, egress: Egress, origin: Origin, canary: Canary
+) -> None:
+    for name in PROXIES:
+        monkeypatch.setenv(name, canary.url())
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    url = origin.serve("/direct", b"content")
+
+    assert _fetch(egress, url) == b"content"
+    with pytest.raises((SourceTls, SourceTimeout)):
+        # The origin speaks no TLS, and may wait for the rest of what it takes for a line.
+        _fetch(egress, url.replace("http:", "https:"))
+    assert canary.count_connections() == 0
+
+
+def test_a_proxy_of_the_environment_cannot_lead_past_the_guard(
+    monkeypatch: pytest.MonkeyPatch, egress: Egress, canary: Canary
+) -> None:
+    for name in PROXIES:
+        monkeypatch.setenv(name, canary.url())
+    with pytest.raises(AddressBlocked):
+        _fetch(egress, "http://169.254.169.254/latest/meta-data/")
+    with pytest.raises(SourceDns):
+        _fetch(egress, "http://nowhere.invalid/")
+    assert canary.count_connections() == 0
+
+
+def test_no_netrc_adds_a_password(
+    monkeypatch: pytest.MonkeyPatch, egress: Egress, origin: Origin, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    _fetch(egress, origin.serve("/netrc", b"content"))
+    assert "authorization" not in origin.requests[-1].headers
+
+
+def test_no_certificate_of_the_environment_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+    certificates: Certificates,
+    tls_origins: dict[TlsCase, Origin],
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(certificates.ca_file))
+    trusted = tls_origins[TlsCase.TRUSTED]
+    allowed = frozenset({f"127.0.0.1:{trusted.port}"})
+    for ca_file in (None, certificates.ca_file):
+        egress = Egress(Policy(1, 1, allowed, ca_file))
+        try:
+            if ca_file is None:
+                with pytest.raises(SourceTls):
+                    _fetch(egress, trusted.serve("/a", b"content"))
+            else:
+                assert _fetch(egress, trusted.serve("/a", b"content")) == b"content"
+        finally:
+            egress.close()
+
+
+def test_tls_where_plain_http_is_spoken_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                # As web servers do: the greeting is no request they know.
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        egress = Egress(Policy(1, 1, frozenset({f"127.0.0.1:{port}"})))
+        try:
+            with pytest.raises(SourceTls):
+                _fetch(egress, f"https://127.0.0.1:{port}/")
+        finally:
+            egress.close()
+        server.join(5)
+
+
+def test_a_cookie_is_not_kept(egress: Egress, origin: Origin) -> None:
+    origin.serve("/cookie", b"content", headers={"Set-Cookie": "a=b; Path=/"})
+    for _ in range(2):
+        _fetch(egress, origin.url("/cookie"))
+    assert "cookie" not in origin.requests[-1].headers
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        (PUBLIC, "127.0.0.1"),
+        ("127.0.0.1", PUBLIC),
+        (PUBLIC, "10.0.0.1"),
+        (PUBLIC, "::1"),
+        (PUBLIC, "::ffff:127.0.0.1"),
+        (PUBLIC, "fe80::1%eth0"),
+        (PUBLIC, "169.254.169.254"),
+        (PUBLIC, "64:ff9b::a00:1"),
+        ("2606:2800:21f::1", "fd00::1"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_with_one_bad_address_is_blocked_and_nothing_is_connected_to(
+    addresses: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    egress: Egress,
+    resolve: tuple[list[str], Resolve],
+    canary: Canary,
+) -> None:
+    resolve[1](addresses)
+    made: list[object] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "create_connection", lambda *given, **_: made.append(given))
+        with pytest.raises(AddressBlocked):
+            _fetch(egress, canary.url(host="mixed.invalid"))
+    assert made == []
+    assert canary.count_connections() == 0
+
+
+def test_the_name_is_resolved_once_and_the_address_that_was_judged_is_connected_to(
+    egress: Egress, origin: Origin, resolve: tuple[list[str], Resolve]
+) -> None:
+    asked, use = resolve
+    # A resolver that answers well at first and badly from then on (DNS rebinding).
+    use(("127.0.0.1",), ("127.0.0.2",))
+    origin.serve("/rebound", b"content")
+    url = origin.url("/rebound", host="rebound.invalid")
+
+    assert _fetch(egress, url) == b"content"
+    assert asked == ["rebound.invalid"]
+    assert origin.requests[-1].headers["host"] == f"rebound.invalid:{origin.port}"
+    with pytest.raises(AddressBlocked):
+        _fetch(egress, url)
+    assert len(asked) == 2
+
+
+def test_a_connection_that_ends_up_elsewhere_is_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+    egress: Egress,
+    resolve: tuple[list[str], Resolve],
+    canary: Canary,
+) -> None:
+    connect = socket.create_connection
+    resolve[1]((PUBLIC,))
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            socket, "create_connection", lambda *_, **__: connect(("127.0.0.1", canary.port))
+        )
+        with pytest.raises(AddressBlocked):
+            _fetch(egress, "http://diverted.invalid/")
+
+
+def test_the_next_address_of_a_name_is_tried_where_one_refuses(
+    origin: Origin, resolve: tuple[list[str], Resolve]
+) -> None:
+    allowed = frozenset(f"{host}:{origin.port}" for host in ("127.0.0.3", "127.0.0.1"))
+    egress = Egress(Policy(1, 1, allowed))
+    origin.serve("/second", b"content")
+    url = origin.url("/second", host="two.invalid")
+    try:
+        resolve[1](("127.0.0.3", "127.0.0.1"))
+        assert _fetch(egress, url) == b"content"
+        resolve[1](("127.0.0.3",))
+        with pytest.raises(SourceUnavailable):
+            _fetch(egress, url)
+    finally:
+        egress.close()

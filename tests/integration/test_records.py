@@ -1,0 +1,250 @@
+"""Files, keys, migrations and the pool, on real PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import IntegrityError
+
+from ingest.errors import DatabaseUnavailable
+from ingest.formats import Kind
+from ingest.model import Project
+from storage.migrations import make_config, migrate
+from storage.records import files, keys
+from storage.records.database import Database
+from storage.records.listing import Window
+from storage.records.tables import metadata
+from tests.integration.examples import MEDIA, Claim, MakeTask, make_file
+
+
+def test_a_file_is_read_as_it_was_written(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    file = make_file(claim(make_task("a.mp4")))
+    with records.transaction() as connection:
+        files.insert_file(connection, file)
+    with records.transaction() as connection:
+        found = files.get(connection, file.project_id, file.id)
+        assert found is not None
+        assert replace(found, created=file.created, updated=file.updated) == file
+        assert found.media == MEDIA
+        assert files.get(connection, "prj_other", file.id) is None
+        assert files.get_many(connection, [file.id, "file_none"]) == {file.id: found}
+        key = "prefix/folder/a.mp4"
+        assert files.find_delivered(connection, file_id=None, object_key=key) == found
+        assert files.find_delivered(connection, file_id=file.id, object_key="x") == found
+        assert files.find_delivered(connection, file_id="file_none", object_key=key) is None
+
+
+def test_removing_a_file_frees_its_name(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    file = make_file(claim(make_task("a.mp4")))
+    with records.transaction() as connection:
+        files.insert_file(connection, file)
+        assert files.remove(connection, "prj_other", file.id) is None
+        assert files.remove(connection, file.project_id, file.id) == "prefix/folder/a.mp4"
+        assert files.remove(connection, file.project_id, file.id) is None
+    make_task("a.mp4")
+
+
+def test_one_object_has_one_file(records: Database, make_task: MakeTask, claim: Claim) -> None:
+    first, second = (make_file(claim(make_task())) for _ in range(2))
+    with records.transaction() as connection:
+        files.insert_file(connection, first)
+    with pytest.raises(IntegrityError), records.transaction() as connection:
+        files.insert_file(connection, replace(second, object_key=first.object_key))
+
+
+def test_files_are_listed_by_kind_and_ref(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project
+) -> None:
+    made = [make_file(claim(make_task())) for _ in range(3)]
+    made[0] = replace(made[0], ref="mine")
+    made[1] = replace(made[1], media=replace(MEDIA, kind=Kind.AUDIO))
+    with records.transaction() as connection:
+        for file in made:
+            files.insert_file(connection, file)
+
+        def list_ids(kind: Kind | None, ref: str | None, window: Window) -> list[str]:
+            page = files.list_page(connection, project.id, kind, ref, window)
+            return [file.id for file in page.items]
+
+        ids = [file.id for file in made]
+        assert list_ids(None, None, Window()) == ids[::-1]
+        assert list_ids(Kind.AUDIO, None, Window()) == [ids[1]]
+        assert list_ids(None, "mine", Window()) == [ids[0]]
+        assert list_ids(None, None, Window(limit=1, after=ids[2])) == [ids[1]]
+        assert list_ids(None, None, Window(limit=1, before=ids[0])) == [ids[1]]
+
+
+def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection) -> None:
+    project = keys.ensure_project(connection, "tests", "prefix")
+    key, secret = keys.create_key(connection, project.id, "laptop")
+
+    assert keys.find_project_by_secret(connection, secret) == project
+    assert secret.startswith(key.shown_prefix)
+    assert keys.list_keys(connection, project.id) == [key]
+    assert not keys.revoke_key(connection, "prj_other", key.id)
+    assert keys.revoke_key(connection, project.id, key.id)
+    assert not keys.revoke_key(connection, project.id, key.id)
+    assert keys.find_project_by_secret(connection, secret) is None
+    (listed,) = keys.list_keys(connection, project.id)
+    assert listed.revoked is not None
+
+
+@pytest.mark.parametrize("wrong", ["", "hr_", "\x00", "\ud800", "x" * 10_000])
+def test_what_is_no_secret_finds_no_project(wrong: str, connection: Connection) -> None:
+    keys.create_key(connection, keys.ensure_project(connection).id, "laptop")
+    assert keys.find_project_by_secret(connection, wrong) is None
+
+
+def test_no_secret_is_stored(connection: Connection) -> None:
+    project = keys.ensure_project(connection)
+    _, secret = keys.create_key(connection, project.id, "laptop")
+    row = connection.execute(text("SELECT keys::text FROM keys")).scalar_one()
+    assert secret not in row
+    assert secret.encode().hex() not in row
+
+
+def test_a_project_is_made_once_however_many_ask(records: Database) -> None:
+    def ensure(_: int) -> Project:
+        with records.transaction() as connection:
+            return keys.ensure_project(connection, "shared", "shared")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ensure, range(8)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("object_key", "foreign"),
+    [
+        ("other/a.mp4", True),
+        ("other/deep/a.mp4", True),
+        ("other", True),
+        ("others/a.mp4", False),
+        ("a/other/b.mp4", False),
+        ("Other/a.mp4", False),
+        ("oth%r/a.mp4", False),
+        ("mine/a.mp4", False),
+        ("with_under/a.mp4", True),
+        ("withXunder/a.mp4", False),
+    ],
+)
+def test_another_projects_place_begins_with_its_prefix(
+    object_key: str,
+    foreign: bool,  # noqa: FBT001
+    connection: Connection,
+) -> None:
+    first = keys.ensure_project(connection, "first", "")
+    mine = keys.ensure_project(connection, "mine", "mine")
+    for name in ("other", "with_under"):
+        keys.ensure_project(connection, name, name)
+    for project in (first, mine):
+        expected = foreign or (project is first and object_key.startswith("mine/"))
+        assert keys.is_place_of_another(connection, project.id, object_key) is expected
+
+
+def test_the_migrations_make_what_the_tables_say(records_url: str) -> None:
+    engine = create_engine(records_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_migrating_again_or_all_at_once_does_no_harm(
+    make_empty_database: Callable[[], str],
+) -> None:
+    url = make_empty_database()
+    database = Database(url)
+    with pytest.raises(DatabaseUnavailable, match="headrace migrate"):
+        database.check()
+    call = "import sys; from storage.migrations import migrate; migrate(sys.argv[1])"
+    started = [subprocess.Popen([sys.executable, "-c", call, url]) for _ in range(3)]
+    assert [one.wait(60) for one in started] == [0, 0, 0]
+    migrate(url)
+    database.check()
+    database.close()
+
+
+def test_a_migration_can_be_taken_back(make_empty_database: Callable[[], str]) -> None:
+    url = make_empty_database()
+    migrate(url)
+    command.downgrade(make_config(url), "base")
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        left = connection.execute(
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        )
+        assert left.scalars().all() == ["alembic_version"]
+    engine.dispose()
+    migrate(url)
+
+
+def test_a_database_that_is_not_there_is_unavailable_within_seconds(closed_port: int) -> None:
+    url = f"postgresql+psycopg://user:secret@127.0.0.1:{closed_port}/none"
+    database = Database(url)
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable) as caught:
+        database.check()
+    with pytest.raises(DatabaseUnavailable):
+        migrate(url)
+    assert time.monotonic() - began < 5
+    assert "secret" not in str(caught.value)
+    database.close()
+
+
+def test_a_connection_that_died_in_the_pool_is_noticed(records_url: str) -> None:
+    database = Database(records_url, pool_size=1)
+    database.check()
+    killer = Database(records_url, pool_size=1)
+    with killer.transaction() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    database.check()
+    for one in (database, killer):
+        one.close()
+
+
+def test_a_statement_that_takes_too_long_is_ended(
+    monkeypatch: pytest.MonkeyPatch, records_url: str
+) -> None:
+    monkeypatch.setattr("storage.records.database.STATEMENT_TIMEOUT_MS", 200)
+    database = Database(records_url)
+    with pytest.raises(DatabaseUnavailable), database.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(5)"))
+    database.check()
+    database.close()
+
+
+def test_more_callers_than_connections_are_told_within_seconds(records_url: str) -> None:
+    database = Database(records_url, pool_size=1)
+    with database.transaction(), database.transaction():
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            database.check()
+        assert time.monotonic() - began < 4
+    database.check()
+    database.close()
+
+
+def test_a_mistake_of_our_own_is_not_taken_for_an_outage(connection: Connection) -> None:
+    project = keys.ensure_project(connection, "tests", "prefix")
+    with pytest.raises(IntegrityError), connection.begin_nested():
+        connection.execute(text("INSERT INTO projects SELECT * FROM projects"))
+    assert keys.ensure_project(connection, "tests", "prefix") == project

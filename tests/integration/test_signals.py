@@ -1,0 +1,123 @@
+"""What is said through Redis: progress, ends, queues, and who is alive."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ingest.errors import RedisUnavailable
+from ingest.model import Transfer
+from storage.signals import WORKER_SILENT_AFTER_S, Signals
+
+
+def test_progress_is_read_of_those_tasks_that_have_told_any(signals: Signals) -> None:
+    signals.report_progress("task_a", Transfer(50, 100, 12.4))
+    signals.report_progress("task_b", Transfer(7, None, 0.0))
+    assert signals.read_progress(["task_a", "task_b", "task_c"]) == {
+        "task_a": Transfer(50, 100, 12),
+        "task_b": Transfer(7, None, 0),
+    }
+    assert signals.read_progress([]) == {}
+
+
+def test_progress_is_forgotten_after_a_minute_of_silence(signals: Signals) -> None:
+    signals.report_progress("task_a", Transfer(1, 2, 3))
+    assert 50 < signals._redis.ttl("headrace:progress:task_a") <= 60
+
+
+def test_an_end_wakes_who_listens_and_drops_the_progress(signals: Signals) -> None:
+    signals.report_progress("task_a", Transfer(1, 2, 3))
+    with signals.listen_for_end("task_a") as wait:
+        signals.announce_end("task_b")
+        assert not wait(0.05)
+        signals.announce_end("task_a")
+        assert wait(5)
+    assert signals.read_progress(["task_a"]) == {}
+
+
+def test_an_end_is_heard_from_another_thread_at_once(signals: Signals) -> None:
+    with signals.listen_for_end("task_a") as wait:
+        began = time.monotonic()
+        later = threading.Timer(0.2, signals.announce_end, ["task_a"])
+        later.start()
+        assert wait(10)
+        assert time.monotonic() - began < 2
+        later.join()
+
+
+def test_many_may_listen_for_one_end(signals: Signals) -> None:
+    with signals.listen_for_end("task_a") as first, signals.listen_for_end("task_a") as second:
+        signals.announce_end("task_a")
+        assert first(5)
+        assert second(5)
+
+
+def test_a_wait_is_no_longer_than_asked(signals: Signals) -> None:
+    with signals.listen_for_end("task_a") as wait:
+        began = time.monotonic()
+        assert not wait(0.3)
+        assert 0.2 < time.monotonic() - began < 1
+
+
+def test_listening_gives_its_connection_back(signals: Signals) -> None:
+    for _ in range(30):
+        with signals.listen_for_end("task_a"):
+            pass
+    clients = signals._redis.client_list()
+    assert len([one for one in clients if int(one["sub"])]) == 0
+
+
+def test_a_worker_is_alive_from_its_sign_of_life_to_its_farewell(signals: Signals) -> None:
+    assert signals.list_workers() == []
+    for name in ("worker-b", "worker-a"):
+        signals.report_worker(name)
+    assert signals.list_workers() == ["worker-a", "worker-b"]
+    signals.dismiss_worker("worker-a")
+    signals.dismiss_worker("worker-a")
+    assert signals.list_workers() == ["worker-b"]
+
+
+def test_a_worker_that_fell_silent_is_left_out_and_in_the_end_forgotten(signals: Signals) -> None:
+    now, _ = signals._redis.time()
+    signals._redis.zadd("headrace:workers", {"silent": now - WORKER_SILENT_AFTER_S - 1})
+    signals._redis.zadd("headrace:workers", {"long gone": now - 100 * WORKER_SILENT_AFTER_S})
+    signals.report_worker("alive")
+    assert signals.list_workers() == ["alive"]
+    assert set(signals._redis.zrange("headrace:workers", 0, -1)) == {"silent", "alive"}
+
+
+def test_a_queue_is_counted(signals: Signals) -> None:
+    assert signals.count_queued("ingest") == 0
+    signals._redis.rpush("ingest", "a", "b")
+    assert signals.count_queued("ingest") == 2
+
+
+def test_a_redis_that_is_not_there_is_unavailable_at_once(closed_port: int) -> None:
+    gone = Signals(f"redis://:s3cr3t@127.0.0.1:{closed_port}/0")
+    began = time.monotonic()
+    for ask in (
+        gone.check,
+        lambda: gone.count_queued("ingest"),
+        lambda: gone.report_progress("task_a", Transfer(1, 2, 3)),
+        lambda: gone.read_progress(["task_a"]),
+        lambda: gone.announce_end("task_a"),
+        lambda: gone.report_worker("a"),
+        gone.list_workers,
+    ):
+        with pytest.raises(RedisUnavailable) as caught:
+            ask()
+        assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(RedisUnavailable), gone.listen_for_end("task_a"):
+        pass
+    assert time.monotonic() - began < 3
+    gone.close()
+
+
+def test_a_wrong_password_is_a_redis_that_does_not_answer(signals: Signals) -> None:
+    kept = signals._redis.connection_pool.connection_kwargs
+    wrong = Signals(f"redis://:wrong@127.0.0.1:{kept['port']}/0")
+    with pytest.raises(RedisUnavailable):
+        wrong.check()
+    wrong.close()

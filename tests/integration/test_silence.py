@@ -1,0 +1,41 @@
+"""Servers that accept and say nothing cost seconds, never a lease."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ingest.errors import RedisUnavailable
+from storage.signals import Signals
+
+PATIENCE_S = 3.0
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A listener whose backlog takes connections that nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("ask", ["check", "count_queued", "report_worker", "announce_end"])
+def test_a_redis_that_hangs_is_an_error_within_seconds(silent_port: int, ask: str) -> None:
+    signals = Signals(f"redis://127.0.0.1:{silent_port}/0")
+    arguments = {"check": [], "count_queued": ["ingest"]}.get(ask, ["name"])
+    began = time.monotonic()
+    with pytest.raises(RedisUnavailable):
+        getattr(signals, ask)(*arguments)
+    assert time.monotonic() - began < PATIENCE_S
+    signals.close()
+
+
+def test_waiting_for_an_end_on_a_redis_that_hangs_is_an_error_too(silent_port: int) -> None:
+    signals = Signals(f"redis://127.0.0.1:{silent_port}/0")
+    began = time.monotonic()
+    with pytest.raises(RedisUnavailable), signals.listen_for_end("task_a") as wait:
+        wait(1.0)
+    assert time.monotonic() - began < PATIENCE_S
+    signals.close()

@@ -1,0 +1,31 @@
+"""Waiting for what must become true, with a deadline; never a sleep that hopes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PAUSE_S = 0.02
+
+
+def wait_until(ask: Callable[[], T | None], what: str, timeout_s: float = 10.0) -> T:
+    """Return the first answer that is neither None, False nor empty.
+
+    Args:
+        ask: called again and again.
+        what: what is waited for, to be named if it never comes.
+
+    Raises:
+        TimeoutError: it did not come in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(_PAUSE_S)

@@ -1,0 +1,1 @@
+"""The language of all rooms, module by module."""

@@ -1,0 +1,140 @@
+"""An attempt knows its own object, whatever the store's answers were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest.errors import FileExists, StorageUnavailable
+from ingest.model import Lease, Order, Task
+from ingest.states import Status
+from storage.objects.memory import MemoryObjectStore
+from storage.objects.store import Content, ObjectHeaders, Part, Upload
+from storage.records.database import Database
+from workers.placement import META_ATTEMPT, META_FILE_ID, Placement
+from workers.transfer import PartSender
+
+KEY = "folder/name.mp4"
+# Nobody connects to it: only objects of other files are looked up there.
+DATABASE = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+
+class ForgetfulStore(MemoryObjectStore):
+    """Does what it is asked, and loses the answer once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers_to_lose = 1
+
+    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+        """Store; the second request of a client that heard nothing finds its own object."""
+        super().put(key, body, headers, overwrite=overwrite)
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            super().put(key, body, headers, overwrite=overwrite)
+
+    def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
+        """Complete; the upload is gone when a client that heard nothing asks again."""
+        super().complete(upload, parts, overwrite=overwrite)
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            raise StorageUnavailable("There is no such upload.")
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as running:
+        yield running
+
+
+def make_lease(attempt: int, file_id: str = "file_a") -> Lease:
+    now = datetime.now(UTC)
+    order = Order("http://a/", "folder", "name.mp4", None, None, None, None)
+    task = Task(
+        id="task_a",
+        project_id="prj_a",
+        kind="ingest",
+        status=Status.PROCESSING,
+        order=order,
+        file_id=file_id,
+        media_id="med_a",
+        attempt=attempt,
+        max_attempts=5,
+        error=None,
+        request_id="req_a",
+        created=now,
+        started=now,
+        finished=None,
+        updated=now,
+    )
+    return Lease(task, "", attempt, "worker")
+
+
+def place(store: MemoryObjectStore, attempt: int) -> Placement:
+    return Placement(store, DATABASE, make_lease(attempt))
+
+
+def put(placement: Placement, content: bytes) -> None:
+    placement.put(KEY, content, placement.make_headers("video/mp4", "name.mp4"))
+
+
+def test_a_put_whose_answer_was_lost_is_not_taken_for_a_strangers_object() -> None:
+    store = ForgetfulStore()
+    put(place(store, 1), b"content")
+    assert store.read(KEY) == b"content"
+
+
+def test_a_completion_whose_answer_was_lost_counts(executor: Executor) -> None:
+    store = ForgetfulStore()
+    placement = place(store, 1)
+    sender = PartSender(store, executor, 2)
+    pieces = [b"bbbb", b"cc"]
+
+    def fill(buffer: bytearray) -> int:
+        piece = pieces.pop(0)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    headers = placement.make_headers("video/mp4", "name.mp4")
+    placement.send(sender, KEY, headers, bytearray(b"aaaa"), fill, lambda: None)
+    assert store.read(KEY) == b"aaaabbbbcc"
+
+
+def test_an_earlier_attempt_left_its_object_and_the_next_one_replaces_it() -> None:
+    store = MemoryObjectStore()
+    put(place(store, 1), b"first")
+    put(place(store, 2), b"second")
+    assert store.read(KEY) == b"second"
+
+
+def test_a_later_attempts_object_is_never_replaced() -> None:
+    store = MemoryObjectStore()
+    put(place(store, 2), b"second")
+    with pytest.raises(FileExists):
+        put(place(store, 1), b"first")
+    assert store.read(KEY) == b"second"
+
+
+@pytest.mark.parametrize("attempt", ["", "x", "-1", "2"])
+def test_an_object_whose_mark_is_not_of_a_dead_attempt_stays(attempt: str) -> None:
+    store = MemoryObjectStore()
+    metadata = {META_FILE_ID: "file_a", META_ATTEMPT: attempt}
+    store.put(KEY, b"theirs", ObjectHeaders("video/mp4", "inline", metadata), overwrite=True)
+    placement = place(store, 1)
+    with pytest.raises(FileExists):
+        put(placement, b"ours")
+    placement.take_back()
+    assert store.read(KEY) == b"theirs"
+
+
+def test_what_was_stored_is_taken_back_and_nothing_else() -> None:
+    store = MemoryObjectStore()
+    first, second = place(store, 1), place(store, 2)
+    put(first, b"first")
+    second.take_back()
+    assert store.read(KEY) == b"first"
+    first.take_back()
+    assert store.describe(KEY) is None

@@ -1,0 +1,33 @@
+"""``python -m workers worker|beat``: one process of that role, configured by the environment.
+
+Imports inside :func:`main` on purpose: the probe's fork server imports this module again in its
+children, which must not pay for Celery.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the role named by the first argument; returns the exit code."""
+    from ingest.config import load_settings
+    from ingest.errors import HeadraceError
+
+    role = sys.argv[1] if len(sys.argv) == 2 else ""
+    if role not in {"worker", "beat"}:
+        sys.stderr.write("usage: python -m workers worker|beat\n")
+        return 2
+    try:
+        settings = load_settings()
+        from workers.app import run_beat, run_worker
+
+        (run_worker if role == "worker" else run_beat)(settings)
+    except HeadraceError as error:
+        sys.stderr.write(f"headrace {role}: {error.message}\n")
+        return 5
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

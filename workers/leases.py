@@ -1,0 +1,169 @@
+"""The leases a worker holds, kept alive by one thread.
+
+Once a heartbeat it extends them all in one statement, tells their progress and says that the worker
+lives. A lease the database would not extend is lost: its holder finds out at the next ``check`` and
+writes nothing more. When the database is silent the bytes keep flowing until the lease has run out
+by our own clock, since nobody else can have claimed the task before that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
+from ingest.logs import get_logger
+from ingest.model import Lease, Transfer
+from storage.records import tasks
+from storage.records.database import Database
+from storage.signals import Signals
+
+
+class HeldLease:
+    """One attempt's lease as its own thread sees it.
+
+    Args:
+        lease: what was claimed.
+        clock: seconds, never running backwards.
+        good_until: when the lease runs out by that clock unless it is extended.
+    """
+
+    def __init__(self, lease: Lease, clock: Callable[[], float], good_until: float) -> None:
+        self.lease = lease
+        self.good_until = good_until
+        self._clock = clock
+        self._began = clock()
+        self._lost = threading.Event()
+        self._transferred_bytes = 0
+        self._total_bytes: int | None = None
+
+    def check(self) -> None:
+        """Make sure that this attempt may still write.
+
+        Raises:
+            LeaseLost: another attempt has the task, or may have it.
+        """
+        if self._lost.is_set() or self._clock() > self.good_until:
+            raise LeaseLost("The lease ran out or was taken over.")
+
+    def report(self, transferred_bytes: int, total_bytes: int | None) -> None:
+        """Note how far the attempt is; told to others at the next heartbeat."""
+        self._total_bytes = total_bytes
+        self._transferred_bytes = transferred_bytes
+
+    def lose(self) -> None:
+        """Mark the lease as lost."""
+        self._lost.set()
+
+    @property
+    def transferred_bytes(self) -> int:
+        """How many bytes of the source have arrived."""
+        return self._transferred_bytes
+
+    @property
+    def transfer(self) -> Transfer:
+        """How far the attempt is, and its mean rate so far."""
+        elapsed_s = max(self._clock() - self._began, 1e-6)
+        return Transfer(
+            self._transferred_bytes, self._total_bytes, self._transferred_bytes / elapsed_s
+        )
+
+
+class LeaseKeeper:
+    """Keeps the leases of one worker. ``start`` it once, ``stop`` it last.
+
+    Args:
+        worker: the worker's name, unique among all.
+        lease_s: how long a lease lasts from each heartbeat.
+        heartbeat_s: how often they are extended.
+        clock: seconds, never running backwards.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        *,
+        worker: str,
+        lease_s: float,
+        heartbeat_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.worker = worker
+        self.lease_s = lease_s
+        self._database = database
+        self._signals = signals
+        self._heartbeat_s = heartbeat_s
+        self._clock = clock
+        self._held: set[HeldLease] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and sign the worker off."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(self._heartbeat_s + 5)
+        try:
+            self._signals.dismiss_worker(self.worker)
+        except RedisUnavailable:
+            get_logger(__name__).info("worker.sign_off_unsaid", worker=self.worker)
+
+    @contextmanager
+    def hold(self, lease: Lease, asked: float) -> Iterator[HeldLease]:
+        """Keep a fresh lease alive while the block runs.
+
+        Args:
+            asked: the clock just before the lease was asked for; it counts from then.
+        """
+        held = HeldLease(lease, self._clock, asked + self.lease_s)
+        with self._lock:
+            self._held.add(held)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._held.discard(held)
+
+    def beat(self) -> None:
+        """Do what one heartbeat does."""
+        with self._lock:
+            held = {(one.lease.task.id, one.lease.attempt): one for one in self._held}
+        if held:
+            self._extend(held)
+        try:
+            self._signals.report_worker(self.worker)
+            for (task_id, _), one in held.items():
+                self._signals.report_progress(task_id, one.transfer)
+        except RedisUnavailable:
+            get_logger(__name__).warning("heartbeat.redis_silent", worker=self.worker)
+
+    def _extend(self, held: dict[tuple[str, int], HeldLease]) -> None:
+        asked = self._clock()
+        try:
+            with self._database.transaction() as connection:
+                extended = tasks.extend_leases(connection, list(held), self.lease_s)
+        except DatabaseUnavailable:
+            get_logger(__name__).warning("heartbeat.database_silent", worker=self.worker)
+            return
+        for pair, one in held.items():
+            if pair in extended:
+                one.good_until = asked + self.lease_s
+            else:
+                one.lose()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except Exception:  # noqa: BLE001 - a beat that failed must not be the last one
+                get_logger(__name__).exception("heartbeat.failed", worker=self.worker)
+            if self._stopped.wait(self._heartbeat_s):
+                return

@@ -1,0 +1,116 @@
+"""Ends network calls that outstay their time, from outside.
+
+A socket's own timeout counts from the last byte, so a peer that sends one now and then (in its
+headers, in a chunk's extension, in endless ``100 Continue``) holds a thread inside the HTTP library
+for ever. Here one thread looks at every call's deadline and shuts the connection of a late one
+down, which wakes whoever is blocked on it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+_GLANCE_S = 0.2
+
+
+class Call:
+    """One call: at most one connection at a time, and a deadline while somebody waits on it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._deadline: float | None = None
+        self.expired = False
+
+    def allow(self, limit_s: float) -> None:
+        """Set the deadline to ``limit_s`` from now."""
+        self._deadline = self._clock() + limit_s
+
+    def pause(self) -> None:
+        """Set no deadline: nobody waits."""
+        self._deadline = None
+
+    def attach(self, connection: socket.socket) -> None:
+        """Watch this connection from now on; it stays the caller's to close."""
+        with self._lock:
+            self._let_go()
+            # A duplicate survives the original being wrapped in TLS.
+            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+            if self.expired:
+                self._shut()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        with self._lock:
+            self._deadline = None
+            self._let_go()
+
+    def look(self, now: float) -> None:
+        """Shut the connection down if the deadline is past."""
+        deadline = self._deadline
+        if deadline is None or now <= deadline:
+            return
+        with self._lock:
+            self.expired = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _let_go(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Watchdog:
+    """Looks after all calls of a process with one thread, started by the first of them.
+
+    Args:
+        clock: seconds, never running backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._calls: set[Call] = set()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> Call:
+        """Begin to look after a call; :meth:`forget` it in the end."""
+        call = Call(self._clock)
+        with self._lock:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+        return call
+
+    def forget(self, call: Call) -> None:
+        """Look after a call no longer."""
+        with self._lock:
+            self._calls.discard(call)
+        call.close()
+
+    def stop(self) -> None:
+        """End the thread; calls that are open stay unwatched."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_GLANCE_S):
+            with self._lock:
+                calls = list(self._calls)
+            now = self._clock()
+            for call in calls:
+                call.look(now)
