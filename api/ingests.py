@@ -18,7 +18,7 @@ from ingest.logs import get_logger
 from ingest.model import File, Order, Project, Task, Transfer
 from ingest.naming import make_key
 from ingest.states import ENDED, Status
-from storage.records import files, keys, tasks
+from storage.records import files, keys, lookups, tasks, wakeups
 
 # How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
 _LOOK_EVERY_S = 15.0
@@ -54,7 +54,7 @@ def create_task(services: Services, project: Project, order: Order) -> Task:
     if nudges and not services.queue.wake(task.id):
         # If even this fails, the dispatcher sends it after `resend_after_s`.
         with suppress(DatabaseUnavailable), services.database.transaction() as connection:
-            tasks.note_unwoken(connection, [task.id])
+            wakeups.note_unwoken(connection, [task.id])
     return task
 
 
@@ -83,7 +83,7 @@ def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
     complete = [task.file_id for task in found if task.status is Status.COMPLETE]
     running = [task.id for task in found if task.status is Status.PROCESSING]
     with services.database.transaction() as connection:
-        attempts = tasks.list_attempts(connection, ids)
+        attempts = lookups.list_attempts(connection, ids)
         outputs = files.get_many(connection, complete) if complete else {}
     transfers = _read_progress(services, running)
     return [
@@ -128,7 +128,7 @@ def _wait(services: Services, task: Task, deadline: float) -> Task:
 def _look(services: Services, task: Task) -> Task:
     # The task was promised: without a database it is answered as it was last seen.
     with suppress(DatabaseUnavailable), services.database.transaction() as connection:
-        return tasks.get(connection, task.project_id, task.id) or task
+        return lookups.get(connection, task.project_id, task.id) or task
     return task
 
 

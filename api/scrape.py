@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from api.services import Services
 from ingest.errors import ServiceError
-from storage.records import tasks
+from storage.records import lookups
 from storage.signals import CONTROL_QUEUE, INGEST_QUEUE
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -47,7 +47,7 @@ class _LookedUp(Collector):
         )
         try:
             with self._services.database.transaction() as connection:
-                counts = tasks.count_by_status(connection)
+                counts = lookups.count_by_status(connection)
             by_state = GaugeMetricFamily("headrace_tasks", "Tasks by state.", labels=["status"])
             for status, count in counts.items():
                 by_state.add_metric([status], count)

@@ -14,7 +14,7 @@ from api.schemas import TaskListing, TaskRequest
 from api.services import get_services
 from ingest.errors import NotFound
 from ingest.ids import Prefix, is_id
-from storage.records import tasks
+from storage.records import lookups
 from storage.records.listing import Window
 
 blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
@@ -50,7 +50,7 @@ def read(task_id: str) -> Response:
     task = None
     if is_id(Prefix.TASK, task_id):
         with services.database.transaction() as connection:
-            task = tasks.get(connection, get_project().id, task_id)
+            task = lookups.get(connection, get_project().id, task_id)
     if task is None:
         raise NotFound("There is no such task in this project.")
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
@@ -62,7 +62,7 @@ def read(task_id: str) -> Response:
 def list_all(asked: TaskListing) -> Response:
     """Answer with one page of tasks."""
     services = get_services()
-    narrowed = tasks.TaskFilter(
+    narrowed = lookups.TaskFilter(
         status=asked.status,
         kind=asked.kind,
         ref=asked.ref,
@@ -71,6 +71,6 @@ def list_all(asked: TaskListing) -> Response:
     )
     window = Window(asked.page, asked.limit, asked.after, asked.before)
     with services.database.transaction() as connection:
-        page = tasks.list_page(connection, get_project().id, narrowed, window)
+        page = lookups.list_page(connection, get_project().id, narrowed, window)
     ids = [task.id for task in page.items]
     return build_list(show_tasks(services, page.items), page, window, ids)

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         None, description="Where a worker serves `/metrics`; empty means nowhere"
     )
     dispatch_window: int = Field(
-        64, ge=1, le=10_000, description="Wake-ups that may wait in Redis at once"
+        4, ge=1, le=1000, description="Wake-ups that may wait in Redis for each worker slot"
     )
     resend_after_s: float = Field(
         30, gt=0, description="When a wake-up that nobody answered is sent again"
@@ -122,6 +122,19 @@ class Settings(BaseSettings):
         25, ge=0, description="How long a worker may finish its ingests after SIGTERM"
     )
     max_attempts: int = Field(5, ge=1, le=100, description="Attempts a task has by default")
+    host_limit: int = Field(
+        32, ge=0, description="Ingests from one source host at once, over all workers; 0 any number"
+    )
+    retry_base_s: float = Field(
+        5, gt=0, description="The longest wait before the second attempt; doubles with each"
+    )
+    retry_cap_s: float = Field(600, gt=0, description="The longest wait before any attempt")
+    storage_patience_s: float = Field(
+        86400, ge=0, description="How long the object store may be missing at no attempt's cost"
+    )
+    resume_keep_s: float = Field(
+        86400, ge=0, description="How long the parts of a failed task are kept for a retry"
+    )
 
     part_bytes: int = Field(
         8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"
@@ -224,6 +237,8 @@ class Settings(BaseSettings):
             )
         if self.heartbeat_s * 3 > self.lease_s:
             raise ValueError("HEADRACE_LEASE_S must be at least three times HEADRACE_HEARTBEAT_S")
+        if self.retry_base_s > self.retry_cap_s:
+            raise ValueError("HEADRACE_RETRY_CAP_S must be at least HEADRACE_RETRY_BASE_S")
         return self
 
     @property

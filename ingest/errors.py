@@ -27,6 +27,7 @@ The tree (a test keeps this drawing and the classes equal)::
         InternalError          internal_error
         LeaseLost              lease_lost
         ProbeFailed            probe_failed
+        SourceChanged          source_changed
         SourceDns              source_dns
         SourceEmpty            source_empty
         SourceForbidden        source_forbidden
@@ -39,6 +40,7 @@ The tree (a test keeps this drawing and the classes equal)::
         SourceTooSlow          source_too_slow
         SourceTruncated        source_truncated
         SourceUnavailable      source_unavailable
+        WorkerStopped          worker_stopped
       ServiceError
         DatabaseUnavailable    database_unavailable
         RedisUnavailable       redis_unavailable
@@ -216,6 +218,13 @@ class ProbeFailed(IngestError):
     code = "probe_failed"
 
 
+class SourceChanged(IngestError):
+    """The source is not the file any more that an earlier attempt had read a part of."""
+
+    code = "source_changed"
+    retryable = True
+
+
 class SourceDns(IngestError):
     """The source's host name did not resolve."""
 
@@ -230,7 +239,7 @@ class SourceEmpty(IngestError):
 
 
 class SourceForbidden(IngestError):
-    """The source answered 401, 402, 403, 407 or 451."""
+    """The source answered 401, 402, 403, 407, 451, or 400 to a signed URL past its end."""
 
     code = "source_forbidden"
 
@@ -290,6 +299,13 @@ class SourceUnavailable(IngestError):
     """The source refused the connection, reset it, or answered 408, 425, 429 or 5xx."""
 
     code = "source_unavailable"
+    retryable = True
+
+
+class WorkerStopped(IngestError):
+    """The worker was told to stop; another one goes on, and no attempt is charged."""
+
+    code = "worker_stopped"
     retryable = True
 
 

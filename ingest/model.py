@@ -45,7 +45,8 @@ class ApiKey:
 class Order:
     """What somebody asked to be ingested, checked and normalised.
 
-    ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit.
+    ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit; of two tasks the one
+    with the higher ``priority`` (-10 to 10) runs first.
     """
 
     url: str
@@ -55,6 +56,7 @@ class Order:
     metadata: JsonObject | None
     checksum: str | None
     max_bytes: int | None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A promise to ingest. ``attempt`` counts claims so far; 0 until the first."""
+    """A promise to ingest.
+
+    ``attempt`` counts claims so far, ``tries`` those that are charged against ``max_attempts``: an
+    attempt that ended because a service of ours was missing is not. A pending task with
+    ``next_attempt_at`` waits until then. ``outage_since`` is when the object store went missing.
+    """
 
     id: str
     project_id: str
@@ -88,6 +95,38 @@ class Task:
     started: datetime | None
     finished: datetime | None
     updated: datetime
+    tries: int
+    next_attempt_at: datetime | None
+    outage_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A multipart upload that an attempt has begun, and how far it is.
+
+    ``begun_by`` is the attempt that began it and stands in the object's metadata. ``size_bytes``
+    and ``etag`` are the source's; with both, another attempt may go on. ``head`` is how the file
+    begins. ``parts`` are the finished ones from the first without a gap: number, the store's ETag,
+    and the state of the digests after that part.
+    """
+
+    object_key: str
+    upload_id: str
+    begun_by: int
+    part_bytes: int
+    size_bytes: int | None
+    etag: str | None
+    head: bytes
+    parts: Sequence[FinishedPart] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPart:
+    """A part that the store has; ``digests`` is None where Python cannot export their state."""
+
+    number: int
+    etag: str
+    digests: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from ingest.config import Settings
 from ingest.errors import DatabaseUnavailable
 from ingest.logs import get_logger
-from storage.records import tasks
+from storage.records import wakeups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 
@@ -47,7 +47,7 @@ class Dispatcher:
         if room <= 0:
             return 0
         with self._database.transaction() as connection:
-            picked = list(tasks.pick_wakeable(connection, room, self._settings.resend_after_s))
+            picked = list(wakeups.pick_wakeable(connection, room, self._settings.resend_after_s))
         sent = 0
         try:
             for task_id in picked:
@@ -60,7 +60,7 @@ class Dispatcher:
                     suppress(DatabaseUnavailable),
                     self._database.transaction() as connection,
                 ):
-                    tasks.note_unwoken(connection, picked[sent:])
+                    wakeups.note_unwoken(connection, picked[sent:])
         if sent:
             get_logger(__name__).info("dispatch.woke", tasks=sent, room=room)
         return sent

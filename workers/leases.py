@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.model import Lease, Transfer
-from storage.records import tasks
+from storage.records import leases
 from storage.records.database import Database
 from storage.signals import Signals
 
@@ -149,7 +149,7 @@ class LeaseKeeper:
         asked = self._clock()
         try:
             with self._database.transaction() as connection:
-                extended = tasks.extend_leases(connection, list(held), self.lease_s)
+                extended = leases.extend_leases(connection, list(held), self.lease_s)
         except DatabaseUnavailable:
             get_logger(__name__).warning("heartbeat.database_silent", worker=self.worker)
             return

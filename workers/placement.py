@@ -15,7 +15,7 @@ from ingest.logs import get_logger
 from ingest.model import Lease
 from ingest.naming import make_disposition
 from storage.objects.store import ObjectHeaders, ObjectStore
-from storage.records import tasks
+from storage.records import lookups
 from storage.records.database import Database
 from workers.transfer import PartSender
 
@@ -68,7 +68,7 @@ class Placement:
             ours = attempt.isdigit() and int(attempt) <= self._lease.attempt
         else:
             with self._database.transaction() as connection:
-                ours = tasks.left_nothing(connection, file_id)
+                ours = lookups.left_nothing(connection, file_id)
         if not ours:
             raise FileExists(
                 f"An object that this Headrace did not make is in the bucket as '{key}'.",

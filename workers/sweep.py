@@ -7,7 +7,7 @@ from contextlib import suppress
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
 from ingest.states import ENDED
-from storage.records import tasks
+from storage.records import leases
 from storage.records.database import Database
 from storage.signals import Signals
 
@@ -26,7 +26,7 @@ class Sweeper:
             DatabaseUnavailable: nothing was changed; the next call does it.
         """
         with self._database.transaction() as connection:
-            released = tasks.release_expired(connection)
+            released = leases.release_expired(connection)
         for task_id, status in released.items():
             get_logger(__name__).warning("sweep.lease_expired", task_id=task_id, status=status)
             if status in ENDED:

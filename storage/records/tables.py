@@ -12,10 +12,12 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     func,
@@ -88,8 +90,20 @@ tasks = Table(
     Column("max_bytes", BigInteger),
     Column("file_id", String, nullable=False, unique=True),
     Column("media_id", String, nullable=False),
+    # The higher the sooner.
+    Column("priority", SmallInteger, nullable=False, server_default=text("0")),
+    Column("source_host", String, nullable=False),
+    # When a signed URL ends.
+    Column("url_expires", DateTime(timezone=True)),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
+    # The attempts that count against max_attempts: not those that an outage of ours ended.
+    Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
+    # Leases lost in a row, and since when the object store is missing.
+    Column("lost", Integer, nullable=False, server_default=text("0")),
+    Column("outage_since", DateTime(timezone=True)),
+    # Pending tasks are not to be run before this; null means now.
+    Column("next_attempt_at", DateTime(timezone=True)),
     Column("worker", String),
     Column("lease_until", DateTime(timezone=True)),
     # When a wake-up was last sent; null means never.
@@ -106,8 +120,28 @@ tasks = Table(
     Index("tasks_project_id_idx", "project_id", "id"),
     Index("tasks_project_status_idx", "project_id", "status", "id"),
     Index("tasks_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
-    Index("tasks_pending_idx", "id", postgresql_where=text("status = 'pending'")),
+    # What may be woken, in groups that the dispatcher can skip along.
+    Index(
+        "tasks_ready_idx",
+        text("(- priority)"),
+        "project_id",
+        "source_host",
+        "url_expires",
+        "id",
+        postgresql_where=text("status = 'pending' AND next_attempt_at IS NULL AND woken IS NULL"),
+    ),
+    Index(
+        "tasks_woken_idx",
+        "woken",
+        postgresql_where=text("status = 'pending' AND woken IS NOT NULL"),
+    ),
+    Index(
+        "tasks_waiting_idx",
+        "next_attempt_at",
+        postgresql_where=text("status = 'pending' AND next_attempt_at IS NOT NULL"),
+    ),
     Index("tasks_lease_idx", "lease_until", postgresql_where=text("status = 'processing'")),
+    Index("tasks_host_idx", "source_host", postgresql_where=text("status = 'processing'")),
 )
 
 attempts = Table(
@@ -154,4 +188,43 @@ names = Table(
     _project(),
     Column("task_id", String, ForeignKey("tasks.id"), nullable=False),
     Index("names_task_id_idx", "task_id"),
+)
+
+# The uploads that tasks have begun: what a later attempt may go on from, and what is to be aborted.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("task_id", String, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    # The attempt that began it, and the one that may write to it now.
+    Column("begun_by", Integer, primary_key=True),
+    Column("adopted_by", Integer, nullable=False),
+    Column("object_key", String, nullable=False),
+    # Null from before the store is asked to begin until it has answered.
+    Column("upload_id", String),
+    Column("part_bytes", BigInteger, nullable=False),
+    # With both of these, a later attempt can go on.
+    Column("size_bytes", BigInteger),
+    Column("etag", String),
+    # The first bytes of the file: what it is told by.
+    Column("head", LargeBinary, nullable=False),
+    _created(),
+    Index("uploads_upload_id_idx", "upload_id"),
+    Index("uploads_object_key_idx", "object_key"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("task_id", String, primary_key=True),
+    Column("begun_by", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("etag", String, nullable=False),
+    # The digests of the file up to the end of this part.
+    Column("digests", LargeBinary),
+    ForeignKeyConstraint(
+        ["task_id", "begun_by"],
+        ["uploads.task_id", "uploads.begun_by"],
+        name="parts_upload_fkey",
+        ondelete="CASCADE",
+    ),
 )

@@ -2,56 +2,54 @@
 
 Invariants:
 
-- ``_move`` is the only function that changes a task's state, and its guard is built from
+- ``move`` is the only function that changes a task's state, and its guard is built from
   :data:`ingest.states.TRANSITIONS`; a move that the table does not hold matches no row.
 - A claim raises ``attempt`` by one. The number is the fencing token: every later write of that
   attempt names it, so a worker whose lease was taken over changes nothing.
 - Ending a task, its attempt, its File and the fate of its reserved name is one transaction, the
   caller's.
-- Leases are measured by the database's clock alone.
+- Leases and waits are measured by the database's clock alone.
+
+What is only read stands in ``lookups``, what happens to many leases at once in ``leases``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    and_,
     delete,
+    exists,
     func,
     insert,
     literal,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import AttemptsExhausted, Failure, FileExists, HeadraceError, LeaseLost
+from ingest.errors import Cancelled, Failure, FileExists, HeadraceError
 from ingest.ids import Prefix, make_id
-from ingest.model import Attempt, Lease, Order, Page, Project, Task
+from ingest.model import Lease, Order, Project, Task
 from ingest.states import Status, find_sources
-from storage.records.listing import Window, read_page
+from ingest.urls import parse_source_url
+from storage.records.lookups import to_task
 from storage.records.tables import attempts, names, projects, tasks
 
-# Written into the SQL, not bound: a plan for any status could not use the partial indexes.
-_PENDING = literal(Status.PENDING.value, literal_execute=True)
-_PROCESSING = literal(Status.PROCESSING.value, literal_execute=True)
+# Written into SQL, not bound: a plan for any status could not use the partial indexes.
+PENDING = literal(Status.PENDING.value, literal_execute=True)
+PROCESSING = literal(Status.PROCESSING.value, literal_execute=True)
 
-
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """What ``GET /tasks`` may be narrowed to; None means any."""
-
-    status: Status | None = None
-    kind: str | None = None
-    ref: str | None = None
-    created_from: datetime | None = None
-    created_until: datetime | None = None
+# A task that lost this many leases in a row may be what kills its workers.
+_SUSPECT_AFTER = 2
+# Namespaces of advisory locks: what is counted under them cannot change meanwhile.
+_HOST_LOCK, _WORKER_LOCK = 1, 2
 
 
 def create(
@@ -63,12 +61,14 @@ def create(
     max_attempts: int,
     request_id: str,
     woken: bool,
+    url_expires: datetime | None = None,
 ) -> Task:
     """Write down a promise, and reserve its name if it has one.
 
     Args:
         object_key: the key the file will have, or None where the file is named by its id.
         woken: whether the caller sends the wake-up itself, right after the commit.
+        url_expires: when the order's signed URL ends.
 
     Raises:
         FileExists: the name is taken by a file or by another task.
@@ -81,6 +81,8 @@ def create(
             kind="ingest",
             file_id=make_id(Prefix.FILE),
             media_id=make_id(Prefix.MEDIA),
+            source_host=parse_source_url(order.url).host,
+            url_expires=url_expires,
             max_attempts=max_attempts,
             request_id=request_id,
             woken=func.now() if woken else None,
@@ -90,7 +92,7 @@ def create(
     ).one()
     if object_key is not None:
         reserve_name(connection, project.id, row.id, object_key)
-    return _to_task(row)
+    return to_task(row)
 
 
 def reserve_name(connection: Connection, project_id: str, task_id: str, object_key: str) -> None:
@@ -111,77 +113,44 @@ def reserve_name(connection: Connection, project_id: str, task_id: str, object_k
         ) from error
 
 
-def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
-    """Return a project's task, or None where the project has no such task."""
-    row = connection.execute(
-        select(tasks).where(tasks.c.id == task_id, tasks.c.project_id == project_id)
-    ).one_or_none()
-    return None if row is None else _to_task(row)
+def claim(
+    connection: Connection, task_id: str, worker: str, lease_s: float, *, host_limit: int = 0
+) -> Lease | None:
+    """Take the lease of a pending task.
 
+    A task is put off by a second or two while ``host_limit`` others (0: any number) fetch from its
+    host, and while this worker runs another task under suspicion of killing workers: so a poison
+    task is soon alone, and takes no neighbour along.
 
-def left_nothing(connection: Connection, file_id: str) -> bool:
-    """Return whether the task that was to make this file is ours and ended without making it.
-
-    What lies in the bucket under such an id is a leftover of a worker that died.
+    Returns:
+        None if there is no work: the wake-up was late or doubled, or the task is put off.
     """
-    query = select(tasks.c.status).where(tasks.c.file_id == file_id)
-    status = connection.execute(query).scalar_one_or_none()
-    return status in {Status.FAILED, Status.CANCELLED}
-
-
-def list_attempts(
-    connection: Connection, task_ids: Sequence[str]
-) -> Mapping[str, Sequence[Attempt]]:
-    """Return the attempts of several tasks, oldest first, by task id."""
-    found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
-    query = (
-        select(attempts)
-        .where(attempts.c.task_id.in_(task_ids))
-        .order_by(attempts.c.task_id, attempts.c.number)
-    )
-    for row in connection.execute(query):
-        found[row.task_id].append(_to_attempt(row))
-    return found
-
-
-def list_page(
-    connection: Connection, project_id: str, narrowed: TaskFilter, window: Window
-) -> Page[Task]:
-    """Return one page of a project's tasks, newest first."""
-    conditions: list[ColumnElement[bool]] = [tasks.c.project_id == project_id]
-    for column, value in (
-        (tasks.c.status, narrowed.status),
-        (tasks.c.kind, narrowed.kind),
-        (tasks.c.ref, narrowed.ref),
+    task = connection.execute(
+        select(tasks.c.source_host, is_suspect().label("suspect"))
+        .where(
+            tasks.c.id == task_id,
+            tasks.c.status == PENDING,
+            tasks.c.next_attempt_at.is_(None) | (tasks.c.next_attempt_at <= func.now()),
+        )
+        .with_for_update()
+    ).one_or_none()
+    if task is None:
+        return None
+    if _is_host_full(connection, task.source_host, host_limit) or (
+        task.suspect and _runs_suspect(connection, worker)
     ):
-        if value is not None:
-            conditions.append(column == value)
-    if narrowed.created_from is not None:
-        conditions.append(tasks.c.created >= narrowed.created_from)
-    if narrowed.created_until is not None:
-        conditions.append(tasks.c.created < narrowed.created_until)
-    return read_page(connection, tasks, conditions, window, _to_task)
-
-
-def count_by_status(connection: Connection) -> Mapping[Status, int]:
-    """Return how many tasks there are in each state, over all projects."""
-    counts = dict.fromkeys(Status, 0)
-    query = select(tasks.c.status, func.count()).group_by(tasks.c.status)
-    for status, count in connection.execute(query):
-        counts[Status(status)] = count
-    return counts
-
-
-def claim(connection: Connection, task_id: str, worker: str, lease_s: float) -> Lease | None:
-    """Take the lease of a pending task; None means there is no work (late or doubled wake-up)."""
-    row = _move(
+        _put_off(connection, task_id)
+        return None
+    row = move(
         connection,
         task_id,
         Status.PROCESSING,
         values={
             "attempt": tasks.c.attempt + 1,
+            "tries": tasks.c.tries + 1,
             "worker": worker,
-            "lease_until": _in_seconds(lease_s),
+            "lease_until": in_seconds(lease_s),
+            "next_attempt_at": None,
             "started": func.coalesce(tasks.c.started, func.now()),
             "error": None,
         },
@@ -192,30 +161,7 @@ def claim(connection: Connection, task_id: str, worker: str, lease_s: float) -> 
     key_prefix = connection.execute(
         select(projects.c.key_prefix).where(projects.c.id == row.project_id)
     ).scalar_one()
-    return Lease(_to_task(row), key_prefix, row.attempt, worker)
-
-
-def extend_leases(
-    connection: Connection, held: Sequence[tuple[str, int]], lease_s: float
-) -> frozenset[tuple[str, int]]:
-    """Extend the leases that are still held.
-
-    Args:
-        held: pairs of task id and attempt.
-
-    Returns:
-        The pairs that were extended; those left out have lost their lease.
-    """
-    rows = connection.execute(
-        update(tasks)
-        .where(
-            tasks.c.status == Status.PROCESSING,
-            tuple_(tasks.c.id, tasks.c.attempt).in_(held),
-        )
-        .values(lease_until=_in_seconds(lease_s))
-        .returning(tasks.c.id, tasks.c.attempt)
-    )
-    return frozenset((row.id, row.attempt) for row in rows)
+    return Lease(to_task(row), key_prefix, row.attempt, worker)
 
 
 def complete(connection: Connection, lease: Lease, transferred_bytes: int) -> bool:
@@ -224,7 +170,8 @@ def complete(connection: Connection, lease: Lease, transferred_bytes: int) -> bo
     Returns:
         False if the lease was lost; then nothing may be written.
     """
-    return _end(connection, lease, Status.COMPLETE, transferred_bytes, None)
+    values = {"finished": func.now(), "error": None}
+    return _end(connection, lease, Status.COMPLETE, values, transferred_bytes, None)
 
 
 def fail(
@@ -235,136 +182,169 @@ def fail(
     Returns:
         False if the lease was lost; then nothing was written.
     """
-    if not _end(connection, lease, Status.FAILED, transferred_bytes, error.as_failure()):
+    failure = error.as_failure()
+    values = {"finished": func.now(), "error": asdict(failure)}
+    if not _end(connection, lease, Status.FAILED, values, transferred_bytes, failure):
         return False
-    connection.execute(delete(names).where(names.c.task_id == lease.task.id))
+    free_name(connection, lease.task.id)
     return True
 
 
-def pick_wakeable(connection: Connection, limit: int, resend_after_s: float) -> Sequence[str]:
-    """Choose pending tasks to wake, oldest first, and note that they were.
-
-    A task whose last wake-up is younger than ``resend_after_s`` is left alone. Any number of
-    dispatchers may call this at once: rows locked by another are skipped.
-    """
-    due = (
-        select(tasks.c.id)
-        .where(
-            tasks.c.status == _PENDING,
-            (tasks.c.woken.is_(None)) | (tasks.c.woken < _in_seconds(-resend_after_s)),
-        )
-        .order_by(tasks.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        # A CTE with row locks is run once; a subquery may be run again and pass its limit.
-        .cte("due")
-    )
-    rows = connection.execute(
-        update(tasks).where(tasks.c.id == due.c.id).values(woken=func.now()).returning(tasks.c.id)
-    )
-    return sorted(row.id for row in rows)
-
-
-def note_unwoken(connection: Connection, task_ids: Sequence[str]) -> None:
-    """Note that wake-ups were not sent after all, so that the dispatcher sends them soon."""
-    connection.execute(update(tasks).where(tasks.c.id.in_(task_ids)).values(woken=None))
-
-
-def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, Status]:
-    """Take tasks back from workers that fell silent: to pending, or to failed after the last try.
-
-    Any number of sweepers may call this at once.
-
-    Returns:
-        What became of each, by task id.
-    """
-    expired = connection.execute(
-        select(tasks.c.id, tasks.c.attempt, tasks.c.max_attempts)
-        .where(tasks.c.status == _PROCESSING, tasks.c.lease_until < func.now())
-        .order_by(tasks.c.lease_until)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    lost = LeaseLost("The worker fell silent and its lease ran out.").as_failure()
-    outcome: dict[str, Status] = {}
-    for row in expired:
-        last = row.attempt >= row.max_attempts
-        target = Status.FAILED if last else Status.PENDING
-        error = AttemptsExhausted(
-            f"The worker was lost on each of {row.attempt} attempts."
-        ).as_failure()
-        _move(
-            connection,
-            row.id,
-            target,
-            attempt=row.attempt,
-            values={
-                "lease_until": None,
-                "woken": None,
-                "error": asdict(error if last else lost),
-                **({"finished": func.now()} if last else {}),
-            },
-        )
-        _close_attempt(connection, row.id, row.attempt, None, lost)
-        if last:
-            connection.execute(delete(names).where(names.c.task_id == row.id))
-        outcome[row.id] = target
-    return outcome
-
-
-def _end(
+def retry_later(
     connection: Connection,
     lease: Lease,
-    target: Status,
+    error: HeadraceError,
     transferred_bytes: int,
-    error: Failure | None,
+    *,
+    after_s: float,
+    charged: bool,
 ) -> bool:
-    row = _move(
+    """Give a task back that failed for now, to be run again after ``after_s`` seconds.
+
+    Args:
+        charged: whether the attempt counts against ``max_attempts``; one that a service of ours
+            ended does not, and begins an outage if there is none.
+
+    Returns:
+        False if the lease was lost; then nothing was written.
+    """
+    failure = error.as_failure()
+    values = {
+        "woken": None,
+        "next_attempt_at": in_seconds(after_s),
+        "error": asdict(failure),
+        "lost": 0,
+        "tries": tasks.c.tries if charged else tasks.c.tries - 1,
+        "outage_since": None if charged else func.coalesce(tasks.c.outage_since, func.now()),
+    }
+    return _end(connection, lease, Status.PENDING, values, transferred_bytes, failure)
+
+
+def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None:
+    """End a task that nobody wants any more, at once, and free its name.
+
+    Its worker, if it has one, learns of it at its next heartbeat.
+
+    Returns:
+        None if the project has no such task, or it has ended already.
+    """
+    failure = Cancelled("Somebody cancelled the task.").as_failure()
+    row = move(
         connection,
-        lease.task.id,
-        target,
-        attempt=lease.attempt,
+        task_id,
+        Status.CANCELLED,
+        project_id=project_id,
         values={
-            "lease_until": None,
             "finished": func.now(),
-            "error": None if error is None else asdict(error),
+            "lease_until": None,
+            "next_attempt_at": None,
+            "woken": None,
+            "error": asdict(failure),
         },
     )
     if row is None:
-        return False
-    _close_attempt(connection, lease.task.id, lease.attempt, transferred_bytes, error)
-    return True
+        return None
+    close_attempt(connection, task_id, row.attempt, None, failure)
+    free_name(connection, task_id)
+    return to_task(row)
 
 
-def _close_attempt(
-    connection: Connection,
-    task_id: str,
-    number: int,
-    transferred_bytes: int | None,
-    error: Failure | None,
-) -> None:
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.task_id == task_id, attempts.c.number == number)
-        .values(
-            finished=func.now(),
-            transferred_bytes=transferred_bytes,
-            error=None if error is None else asdict(error),
-        )
+def reopen(
+    connection: Connection, project_id: str, task_id: str, object_key: str | None, *, woken: bool
+) -> Task | None:
+    """Give a failed or cancelled task another go, with all its attempts before it.
+
+    Args:
+        object_key: as in :func:`create`; the name is reserved again.
+        woken: whether the caller sends the wake-up itself, right after the commit.
+
+    Returns:
+        None if the project has no such task, or it has not failed nor been cancelled.
+
+    Raises:
+        FileExists: the name was taken by somebody else meanwhile.
+    """
+    row = move(
+        connection,
+        task_id,
+        Status.PENDING,
+        sources=frozenset({Status.FAILED, Status.CANCELLED}),
+        project_id=project_id,
+        values={
+            "tries": 0,
+            "lost": 0,
+            "outage_since": None,
+            "next_attempt_at": None,
+            "woken": func.now() if woken else None,
+            "finished": None,
+            "error": None,
+        },
     )
+    if row is None:
+        return None
+    if object_key is not None:
+        reserve_name(connection, project_id, task_id, object_key)
+    return to_task(row)
 
 
-def _move(
+def change_url(
+    connection: Connection, project_id: str, task_id: str, url: str, url_expires: datetime | None
+) -> Task | None:
+    """Give a task another URL for the same media; one that waits may run at once.
+
+    An attempt that runs goes on with the old one.
+
+    Returns:
+        None if the project has no such task, or it is complete.
+    """
+    row = connection.execute(
+        update(tasks)
+        .where(
+            tasks.c.id == task_id,
+            tasks.c.project_id == project_id,
+            tasks.c.status != Status.COMPLETE,
+        )
+        .values(
+            url=url,
+            source_host=parse_source_url(url).host,
+            url_expires=url_expires,
+            next_attempt_at=None,
+            updated=func.now(),
+        )
+        .returning(tasks)
+    ).one_or_none()
+    return None if row is None else to_task(row)
+
+
+def move(
     connection: Connection,
     task_id: str,
     target: Status,
     *,
     values: Mapping[str, object],
     attempt: int | None = None,
+    project_id: str | None = None,
+    sources: frozenset[Status] | None = None,
 ) -> Row[tuple[object, ...]] | None:
-    conditions = [tasks.c.id == task_id, tasks.c.status.in_(find_sources(target))]
+    """Change a task's state, if the table of states allows it.
+
+    Args:
+        values: what else is written.
+        attempt: the fencing token; None where the state alone decides.
+        sources: narrows the states it may come from.
+
+    Returns:
+        The row as it is then, or None if nothing was changed.
+    """
+    allowed = find_sources(target)
+    conditions = [
+        tasks.c.id == task_id,
+        tasks.c.status.in_(allowed if sources is None else allowed & sources),
+    ]
     if attempt is not None:
         conditions.append(tasks.c.attempt == attempt)
+    if project_id is not None:
+        conditions.append(tasks.c.project_id == project_id)
     return connection.execute(
         update(tasks)
         .where(*conditions)
@@ -373,50 +353,89 @@ def _move(
     ).one_or_none()
 
 
-def _in_seconds(seconds: float) -> ColumnElement[datetime]:
+def close_attempt(
+    connection: Connection,
+    task_id: str,
+    number: int,
+    transferred_bytes: int | None,
+    error: Failure | None,
+) -> None:
+    """Write down how an attempt ended, unless that is known already."""
+    connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.task_id == task_id,
+            attempts.c.number == number,
+            attempts.c.finished.is_(None),
+        )
+        .values(
+            finished=func.now(),
+            transferred_bytes=transferred_bytes,
+            error=None if error is None else asdict(error),
+        )
+    )
+
+
+def free_name(connection: Connection, task_id: str) -> None:
+    """Let others have the name a task had reserved."""
+    connection.execute(delete(names).where(names.c.task_id == task_id))
+
+
+def is_suspect() -> ColumnElement[bool]:
+    """Return the condition that a task may be what kills its workers."""
+    return and_(
+        tasks.c.lost > 0, tasks.c.lost >= func.least(_SUSPECT_AFTER, tasks.c.max_attempts - 1)
+    )
+
+
+def in_seconds(seconds: float) -> ColumnElement[datetime]:
+    """Return a time from now on, by the database's clock."""
     return func.now() + timedelta(seconds=seconds)
 
 
-def _to_failure(stored: Mapping[str, object] | None) -> Failure | None:
-    if stored is None:
-        return None
-    return Failure(str(stored["code"]), str(stored["message"]), bool(stored["retryable"]))
+def _is_host_full(connection: Connection, host: str, limit: int) -> bool:
+    if limit == 0:
+        return False
+    connection.execute(select(func.pg_advisory_xact_lock(_HOST_LOCK, func.hashtext(host))))
+    running = connection.execute(
+        select(func.count()).where(tasks.c.status == PROCESSING, tasks.c.source_host == host)
+    ).scalar_one()
+    return running >= limit
 
 
-def _to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
-    return Attempt(
-        number=row.number,
-        worker=row.worker,
-        started=row.started,
-        finished=row.finished,
-        transferred_bytes=row.transferred_bytes,
-        error=_to_failure(row.error),
+def _runs_suspect(connection: Connection, worker: str) -> bool:
+    connection.execute(select(func.pg_advisory_xact_lock(_WORKER_LOCK, func.hashtext(worker))))
+    others = exists().where(tasks.c.status == PROCESSING, tasks.c.worker == worker, is_suspect())
+    return bool(connection.execute(select(others)).scalar_one())
+
+
+def _put_off(connection: Connection, task_id: str) -> None:
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id)
+        .values(woken=None, next_attempt_at=in_seconds(1) + func.random() * timedelta(seconds=1))
     )
 
 
-def _to_task(row: Row[tuple[object, ...]]) -> Task:
-    return Task(
-        id=row.id,
-        project_id=row.project_id,
-        kind=row.kind,
-        status=Status(row.status),
-        order=Order(
-            url=row.url,
-            folder=row.folder,
-            filename=row.filename,
-            ref=row.ref,
-            metadata=row.metadata,
-            checksum=row.checksum,
-            max_bytes=row.max_bytes,
-        ),
-        file_id=row.file_id,
-        media_id=row.media_id,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        error=_to_failure(row.error),
-        request_id=row.request_id,
-        created=row.created,
-        started=row.started,
-        finished=row.finished,
-        updated=row.updated,
+def _end(
+    connection: Connection,
+    lease: Lease,
+    target: Status,
+    values: Mapping[str, object],
+    transferred_bytes: int,
+    error: Failure | None,
+) -> bool:
+    ended = {"lease_until": None, **values}
+    row = move(
+        connection,
+        lease.task.id,
+        target,
+        attempt=lease.attempt,
+        # A cancelled task could move back to pending too, but not by its attempt.
+        sources=frozenset({Status.PROCESSING}),
+        values=ended,
     )
+    if row is None:
+        return False
+    close_attempt(connection, lease.task.id, lease.attempt, transferred_bytes, error)
+    return True

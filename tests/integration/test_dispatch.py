@@ -10,7 +10,7 @@ import pytest
 from ingest.config import Settings
 from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
 from ingest.states import Status
-from storage.records import tasks
+from storage.records import leases, lookups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 from tests.integration.examples import Claim, MakeTask
@@ -123,7 +123,7 @@ def test_a_sweep_gives_back_what_has_attempts_left_and_ends_what_has_not(
         assert wait(5)
 
     with records.transaction() as connection:
-        counts = tasks.count_by_status(connection)
+        counts = lookups.count_by_status(connection)
     assert (counts[Status.PENDING], counts[Status.FAILED], counts[Status.PROCESSING]) == (1, 1, 1)
     assert Sweeper(records, signals).sweep() == 0
 
@@ -156,7 +156,7 @@ def test_a_keeper_keeps_leases_alive_tells_progress_and_gives_a_sign_of_life(
         assert signals.read_progress([task.id])[task.id].transferred_bytes == 40
         # The lease that would have run out in a moment is good for a minute.
         with records.transaction() as connection:
-            assert tasks.release_expired(connection) == {}
+            assert leases.release_expired(connection) == {}
         held.check()
     keeper.stop()
     assert signals.list_workers() == []

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, text, update
 from ingest.errors import FileExists, SourceNotFound
 from ingest.model import Lease, Project, Task
 from ingest.states import TRANSITIONS, Status
-from storage.records import files, tasks
+from storage.records import files, leases, lookups, tasks, wakeups
 from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
@@ -20,7 +20,7 @@ from tests.integration.examples import Claim, MakeTask, make_file
 
 def _read(records: Database, task: Task) -> Task:
     with records.transaction() as connection:
-        found = tasks.get(connection, task.project_id, task.id)
+        found = lookups.get(connection, task.project_id, task.id)
     assert found is not None
     return found
 
@@ -45,15 +45,15 @@ def _fail(records: Database, lease: Lease) -> bool:
 
 def _release(records: Database) -> dict[str, Status]:
     with records.transaction() as connection:
-        return dict(tasks.release_expired(connection))
+        return dict(leases.release_expired(connection))
 
 
 def test_a_task_is_found_in_its_own_project_alone(records: Database, make_task: MakeTask) -> None:
     task = make_task("a.mp4")
     with records.transaction() as connection:
-        assert tasks.get(connection, task.project_id, task.id) == task
-        assert tasks.get(connection, "prj_other", task.id) is None
-        assert tasks.get(connection, task.project_id, "task_other") is None
+        assert lookups.get(connection, task.project_id, task.id) == task
+        assert lookups.get(connection, "prj_other", task.id) is None
+        assert lookups.get(connection, task.project_id, "task_other") is None
 
 
 def test_a_task_that_was_never_claimed_has_no_attempt(make_task: MakeTask) -> None:
@@ -103,7 +103,7 @@ def test_a_claim_takes_the_task_and_counts_the_attempt(
     assert (found.status, found.attempt) == (Status.PROCESSING, 1)
     assert found.started is not None
     with records.transaction() as connection:
-        (attempt,) = tasks.list_attempts(connection, [task.id])[task.id]
+        (attempt,) = lookups.list_attempts(connection, [task.id])[task.id]
     assert (attempt.number, attempt.worker, attempt.finished) == (1, "worker-7", None)
 
 
@@ -150,7 +150,7 @@ def test_completing_a_task_ends_it_its_attempt_and_keeps_its_name(
     assert (found.status, found.error) == (Status.COMPLETE, None)
     assert found.finished is not None
     with records.transaction() as connection:
-        (attempt,) = tasks.list_attempts(connection, [task.id])[task.id]
+        (attempt,) = lookups.list_attempts(connection, [task.id])[task.id]
         assert files.get(connection, task.project_id, task.file_id) is not None
     assert (attempt.transferred_bytes, attempt.error) == (10, None)
     assert attempt.finished == found.finished
@@ -167,7 +167,7 @@ def test_failing_a_task_ends_it_with_its_error_and_frees_its_name(
     assert found.status is Status.FAILED
     assert found.error == SourceNotFound("Gone.").as_failure()
     with records.transaction() as connection:
-        (attempt,) = tasks.list_attempts(connection, [task.id])[task.id]
+        (attempt,) = lookups.list_attempts(connection, [task.id])[task.id]
     assert (attempt.transferred_bytes, attempt.error) == (5, found.error)
     assert _list_names(records) == []
     make_task("a.mp4")
@@ -205,7 +205,7 @@ def test_an_attempt_whose_lease_was_taken_over_writes_nothing(
         assert not _complete(records, late)
         assert not _fail(records, late)
         with records.transaction() as connection:
-            assert tasks.extend_leases(connection, [(task.id, late.attempt)], 60) == frozenset()
+            assert leases.extend_leases(connection, [(task.id, late.attempt)], 60) == frozenset()
         current = _read(records, task)
         if current.status is Status.PENDING:
             owner = claim(task, "worker-2")
@@ -214,7 +214,7 @@ def test_an_attempt_whose_lease_was_taken_over_writes_nothing(
 
     assert _complete(records, owner)
     with records.transaction() as connection:
-        first, second = tasks.list_attempts(connection, [task.id])[task.id]
+        first, second = lookups.list_attempts(connection, [task.id])[task.id]
     assert (first.worker, second.worker) == ("worker-1", "worker-2")
     assert first.error is not None
     assert first.error.code == "lease_lost"
@@ -230,7 +230,7 @@ def test_leases_are_extended_for_those_who_hold_them(
     pairs = [(held.id, 1), (expired.id, 2), (ended.id, 1), ("task_unknown", 1)]
 
     with records.transaction() as connection:
-        assert tasks.extend_leases(connection, pairs, 60) == frozenset({(held.id, 1)})
+        assert leases.extend_leases(connection, pairs, 60) == frozenset({(held.id, 1)})
 
     # The one that was extended in time is nobody else's.
     assert _release(records) == {expired.id: Status.PENDING}
@@ -257,7 +257,7 @@ def test_a_task_whose_worker_fell_silent_on_every_attempt_fails_and_frees_its_na
     assert found.finished is not None
     assert _list_names(records) == []
     with records.transaction() as connection:
-        attempts = tasks.list_attempts(connection, [task.id])[task.id]
+        attempts = lookups.list_attempts(connection, [task.id])[task.id]
     assert [attempt.number for attempt in attempts] == [1, 2, 3]
     assert all(attempt.finished for attempt in attempts)
 
@@ -283,7 +283,7 @@ def test_a_move_that_the_table_of_states_does_not_hold_is_not_made(
 ) -> None:
     task = make_task()
     connection.execute(update(table).where(table.c.id == task.id).values(status=source))
-    moved = tasks._move(connection, task.id, target, values={})
+    moved = tasks.move(connection, task.id, target, values={})
     assert (moved is not None) is (target in TRANSITIONS[source])
 
 
@@ -296,7 +296,7 @@ def test_wake_ups_are_chosen_oldest_first_up_to_the_limit_and_not_twice(
 
     def pick(limit: int, resend_after_s: float) -> list[str]:
         with records.transaction() as connection:
-            return list(tasks.pick_wakeable(connection, limit, resend_after_s))
+            return list(wakeups.pick_wakeable(connection, limit, resend_after_s))
 
     ids = [task.id for task in pending]
     assert ids == sorted(ids)
@@ -306,7 +306,7 @@ def test_wake_ups_are_chosen_oldest_first_up_to_the_limit_and_not_twice(
     # What nobody answered for so long is woken again: all six that are pending.
     assert len(pick(9, -1)) == 6
     with records.transaction() as connection:
-        tasks.note_unwoken(connection, ids[3:])
+        wakeups.note_unwoken(connection, ids[3:])
     assert pick(9, 60) == ids[3:]
 
 
@@ -315,9 +315,9 @@ def test_dispatchers_who_work_at_once_choose_different_tasks(
 ) -> None:
     ids = [make_task().id for _ in range(6)]
     with records.transaction() as first, records.transaction() as second:
-        mine = list(tasks.pick_wakeable(first, 4, 60))
+        mine = list(wakeups.pick_wakeable(first, 4, 60))
         # Rows that the first has locked are passed over, not waited for.
-        theirs = list(tasks.pick_wakeable(second, 4, 60))
+        theirs = list(wakeups.pick_wakeable(second, 4, 60))
     assert (mine, theirs) == (ids[:4], ids[4:])
 
 
@@ -326,7 +326,7 @@ def test_tasks_are_counted_by_state(records: Database, make_task: MakeTask, clai
     claim(make_task())
     _fail(records, claim(make_task()))
     with records.transaction() as connection:
-        assert tasks.count_by_status(connection) == {
+        assert lookups.count_by_status(connection) == {
             Status.PENDING: 1,
             Status.PROCESSING: 1,
             Status.COMPLETE: 0,
@@ -344,8 +344,8 @@ def test_only_what_ended_without_a_file_has_left_a_leftover(
     _complete(records, claim(done))
     with records.transaction() as connection:
         left = [
-            tasks.left_nothing(connection, task.file_id)
+            lookups.left_nothing(connection, task.file_id)
             for task in (pending, running, failed, done)
         ]
         assert left == [False, False, True, False]
-        assert tasks.left_nothing(connection, "file_unknown") is False
+        assert lookups.left_nothing(connection, "file_unknown") is False

@@ -30,6 +30,9 @@ TASK = Task(
     started=None,
     finished=None,
     updated=MOMENT,
+    tries=0,
+    next_attempt_at=None,
+    outage_since=None,
 )
 FILE = File(
     id="file_1",

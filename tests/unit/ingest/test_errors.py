@@ -107,11 +107,13 @@ def test_what_a_server_did_not_answer_is_always_worth_repeating() -> None:
 RETRYABLE_INGESTS = {
     "internal_error",
     "lease_lost",
+    "source_changed",
     "source_dns",
     "source_timeout",
     "source_too_slow",
     "source_truncated",
     "source_unavailable",
+    "worker_stopped",
 }
 
 

@@ -69,6 +69,9 @@ def make_lease(attempt: int, file_id: str = "file_a") -> Lease:
         started=now,
         finished=None,
         updated=now,
+        tries=attempt,
+        next_attempt_at=None,
+        outage_since=None,
     )
     return Lease(task, "", attempt, "worker")
 

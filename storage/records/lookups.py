@@ -1,0 +1,137 @@
+"""Tasks as they are read: one, a page, their attempts, counts. Nothing here changes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from ingest.errors import Failure
+from ingest.model import Attempt, Order, Page, Task
+from ingest.states import Status
+from storage.records.listing import Window, read_page
+from storage.records.tables import attempts, tasks
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """What ``GET /tasks`` may be narrowed to; None means any."""
+
+    status: Status | None = None
+    kind: str | None = None
+    ref: str | None = None
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+
+
+def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
+    """Return a project's task, or None where the project has no such task."""
+    row = connection.execute(
+        select(tasks).where(tasks.c.id == task_id, tasks.c.project_id == project_id)
+    ).one_or_none()
+    return None if row is None else to_task(row)
+
+
+def left_nothing(connection: Connection, file_id: str) -> bool:
+    """Return whether the task that was to make this file is ours and ended without making it.
+
+    What lies in the bucket under such an id is a leftover of a worker that died.
+    """
+    query = select(tasks.c.status).where(tasks.c.file_id == file_id)
+    status = connection.execute(query).scalar_one_or_none()
+    return status in {Status.FAILED, Status.CANCELLED}
+
+
+def list_attempts(
+    connection: Connection, task_ids: Sequence[str]
+) -> Mapping[str, Sequence[Attempt]]:
+    """Return the attempts of several tasks, oldest first, by task id."""
+    found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
+    query = (
+        select(attempts)
+        .where(attempts.c.task_id.in_(task_ids))
+        .order_by(attempts.c.task_id, attempts.c.number)
+    )
+    for row in connection.execute(query):
+        found[row.task_id].append(_to_attempt(row))
+    return found
+
+
+def list_page(
+    connection: Connection, project_id: str, narrowed: TaskFilter, window: Window
+) -> Page[Task]:
+    """Return one page of a project's tasks, newest first."""
+    conditions: list[ColumnElement[bool]] = [tasks.c.project_id == project_id]
+    for column, value in (
+        (tasks.c.status, narrowed.status),
+        (tasks.c.kind, narrowed.kind),
+        (tasks.c.ref, narrowed.ref),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    if narrowed.created_from is not None:
+        conditions.append(tasks.c.created >= narrowed.created_from)
+    if narrowed.created_until is not None:
+        conditions.append(tasks.c.created < narrowed.created_until)
+    return read_page(connection, tasks, conditions, window, to_task)
+
+
+def count_by_status(connection: Connection) -> Mapping[Status, int]:
+    """Return how many tasks there are in each state, over all projects."""
+    counts = dict.fromkeys(Status, 0)
+    query = select(tasks.c.status, func.count()).group_by(tasks.c.status)
+    for status, count in connection.execute(query):
+        counts[Status(status)] = count
+    return counts
+
+
+def _to_failure(stored: Mapping[str, object] | None) -> Failure | None:
+    if stored is None:
+        return None
+    return Failure(str(stored["code"]), str(stored["message"]), bool(stored["retryable"]))
+
+
+def _to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
+    return Attempt(
+        number=row.number,
+        worker=row.worker,
+        started=row.started,
+        finished=row.finished,
+        transferred_bytes=row.transferred_bytes,
+        error=_to_failure(row.error),
+    )
+
+
+def to_task(row: Row[tuple[object, ...]]) -> Task:
+    """Return what a whole row of ``tasks`` means."""
+    return Task(
+        id=row.id,
+        project_id=row.project_id,
+        kind=row.kind,
+        status=Status(row.status),
+        order=Order(
+            url=row.url,
+            folder=row.folder,
+            filename=row.filename,
+            ref=row.ref,
+            metadata=row.metadata,
+            checksum=row.checksum,
+            max_bytes=row.max_bytes,
+            priority=row.priority,
+        ),
+        file_id=row.file_id,
+        media_id=row.media_id,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        error=_to_failure(row.error),
+        request_id=row.request_id,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+        updated=row.updated,
+        tries=row.tries,
+        next_attempt_at=row.next_attempt_at,
+        outage_since=row.outage_since,
+    )
