@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from flask import request
+from pydantic import ValidationError
 
 from api.auth import require_project
+from api.problems import explain_invalid
+from api.schemas import NoFields
 from ingest.errors import BodyInvalid, BodyTooLarge, MediaTypeUnsupported
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -17,8 +20,27 @@ def admit() -> None:
         Unauthorized, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
     """
     require_project()
-    if request.method != "POST":
+    if request.method in {"POST", "PATCH"}:
+        _require_object()
+
+
+def admit_bodiless() -> None:
+    """Let a request through that needs no body; one that is there must be an object without fields.
+
+    Raises:
+        Unauthorized, MediaTypeUnsupported, BodyTooLarge, BodyInvalid, FieldInvalid
+    """
+    require_project()
+    if not request.get_data():
         return
+    _require_object()
+    try:
+        NoFields.model_validate(request.get_json())
+    except ValidationError as error:
+        raise explain_invalid(error) from None
+
+
+def _require_object() -> None:
     if request.mimetype != "application/json":
         raise MediaTypeUnsupported("The body must be sent as Content-Type: application/json.")
     if len(request.get_data()) > MAX_BODY_BYTES:

@@ -147,7 +147,7 @@ _SAID: Mapping[int, str] = {
     400: "The body is no JSON object",
     401: "No valid key",
     404: "Not found",
-    409: "The name is taken",
+    409: "The name is taken, or the task is in another state",
     413: "The body is too long",
     415: "The body is not application/json",
     422: "A field is invalid, or the ingest failed",

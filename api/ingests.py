@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from flask import g
+from sqlalchemy import Connection
 
 from api.envelope import make_link
 from api.resources import FileResource, TaskResource, show_file, show_task
@@ -17,6 +18,7 @@ from ingest.ids import Prefix, make_id
 from ingest.logs import get_logger
 from ingest.model import File, Order, Project, Task, Transfer
 from ingest.naming import make_key
+from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
 from storage.records import files, keys, lookups, tasks, wakeups
 
@@ -25,37 +27,58 @@ _LOOK_EVERY_S = 15.0
 _LONGEST_OWN_NAME = f"{make_id(Prefix.FILE)}.{max((one.extension for one in FORMATS), key=len)}"
 
 
-def create_task(services: Services, project: Project, order: Order) -> Task:
+def create_task(
+    services: Services, project: Project, order: Order, *, max_attempts: int | None = None
+) -> Task:
     """Commit a task, then nudge a worker if the window has room.
+
+    Args:
+        max_attempts: None for the number in the settings.
 
     Raises:
         FileExists: the name is taken.
         FieldInvalid: folder and filename make a key that is too long, or in another's place.
         DatabaseUnavailable: nothing was promised.
     """
-    key = _plan_key(project, order)
     nudges = services.queue.has_room()
     with services.database.transaction() as connection:
-        if keys.is_place_of_another(connection, project.id, key):
-            raise FieldInvalid(
-                f"'{key}' lies in the place of another project; choose another folder or filename.",
-                param="filename" if order.folder is None else "folder",
-            )
         task = tasks.create(
             connection,
             project,
             order,
-            object_key=None if order.filename is None else key,
-            max_attempts=services.settings.max_attempts,
+            object_key=plan_name(connection, project, order),
+            max_attempts=max_attempts or services.settings.max_attempts,
             request_id=g.request_id,
             woken=nudges,
+            url_expires=find_expiry(order.url),
         )
     get_logger(__name__).info("task.created", task_id=task.id, nudged=nudges)
-    if nudges and not services.queue.wake(task.id):
+    if nudges:
+        wake(services, task.id)
+    return task
+
+
+def plan_name(connection: Connection, project: Project, order: Order) -> str | None:
+    """Return the key to be reserved for an order; None where the file is named by its id.
+
+    Raises:
+        FieldInvalid: as for :func:`create_task`.
+    """
+    key = _plan_key(project, order)
+    if keys.is_place_of_another(connection, project.id, key):
+        raise FieldInvalid(
+            f"'{key}' lies in the place of another project; choose another folder or filename.",
+            param="filename" if order.folder is None else "folder",
+        )
+    return None if order.filename is None else key
+
+
+def wake(services: Services, task_id: str) -> None:
+    """Send the wake-up of a task that was noted as woken, or note that it was not."""
+    if not services.queue.wake(task_id):
         # If even this fails, the dispatcher sends it after `resend_after_s`.
         with suppress(DatabaseUnavailable), services.database.transaction() as connection:
-            wakeups.note_unwoken(connection, [task.id])
-    return task
+            wakeups.note_unwoken(connection, [task_id])
 
 
 def create_and_wait(services: Services, project: Project, order: Order) -> Task:

@@ -99,6 +99,7 @@ class OptionsResource(BaseModel):
 
     checksum: str | None
     max_bytes: int | None
+    priority: int
     max_attempts: int
 
 
@@ -123,7 +124,9 @@ class TaskResource(BaseModel):
     started: str | None
     finished: str | None
     updated: str
-    next_attempt_at: str | None
+    next_attempt_at: str | None = Field(
+        description="While it is pending: until when it waits, after an attempt that failed."
+    )
 
 
 def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResource:
@@ -187,7 +190,10 @@ def show_task(
         transfer=None if running is None else _show_transfer(running),
         input=InputResource(url=order.url, folder=order.folder, filename=order.filename),
         options=OptionsResource(
-            checksum=order.checksum, max_bytes=order.max_bytes, max_attempts=task.max_attempts
+            checksum=order.checksum,
+            max_bytes=order.max_bytes,
+            priority=order.priority,
+            max_attempts=task.max_attempts,
         ),
         output=output,
         error=_show_failure(task.error),
@@ -199,7 +205,9 @@ def show_task(
         started=_show_maybe(task.started),
         finished=_show_maybe(task.finished),
         updated=show_time(task.updated),
-        next_attempt_at=None,
+        next_attempt_at=_show_maybe(
+            task.next_attempt_at if task.status is Status.PENDING else None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -147,6 +148,29 @@ class TaskRequest(FileRequest):
     """``POST /tasks``."""
 
     kind: Literal["ingest"] = Field(description="What to do.")
+    priority: int | None = Field(
+        None, ge=-10, le=10, description="Which tasks run first: the higher the sooner; 0 without."
+    )
+    max_attempts: int | None = Field(
+        None, ge=1, le=100, description="How often it is tried; the server's number without."
+    )
+
+    def to_order(self) -> Order:
+        """Return what is asked for in the domain's words."""
+        return replace(super().to_order(), priority=self.priority or 0)
+
+
+class TaskChange(_Strict):
+    """``PATCH /tasks/{id}``."""
+
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        description="Where the same media is now, such as a fresh signed URL.",
+        examples=["https://example.com/video.mp4?signature=n3w"],
+    )
+
+
+class NoFields(_Strict):
+    """What takes no field: an empty object, which may be left out."""
 
 
 class _Listing(BaseModel):

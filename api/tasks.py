@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy import Connection
 
 from api.admission import admit
 from api.auth import get_project
 from api.documents import TaskAnswer, TaskListAnswer, describe
 from api.envelope import build_list, build_object, make_link
 from api.ingests import create_task, show_tasks
-from api.schemas import TaskListing, TaskRequest
+from api.schemas import TaskChange, TaskListing, TaskRequest
 from api.services import get_services
-from ingest.errors import NotFound
+from ingest.errors import ConflictError, NotFound
 from ingest.ids import Prefix, is_id
-from storage.records import lookups
+from ingest.logs import get_logger
+from ingest.model import Project, Task
+from ingest.signed_urls import find_expiry
+from storage.records import lookups, tasks
 from storage.records.listing import Window
 
 blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
@@ -32,7 +36,7 @@ blueprint.before_request(admit)
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""
     services = get_services()
-    task = create_task(services, get_project(), asked.to_order())
+    task = create_task(services, get_project(), asked.to_order(), max_attempts=asked.max_attempts)
     path = f"/tasks/{task.id}"
     return build_object(show_tasks(services, [task])[0], path, 201, {"Location": make_link(path)})
 
@@ -47,12 +51,30 @@ def create(asked: TaskRequest) -> Response:
 def read(task_id: str) -> Response:
     """Answer with one task."""
     services = get_services()
-    task = None
-    if is_id(Prefix.TASK, task_id):
-        with services.database.transaction() as connection:
-            task = lookups.get(connection, get_project().id, task_id)
+    with services.database.transaction() as connection:
+        task = find_task(connection, get_project(), task_id)
+    return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
+
+
+@blueprint.patch("/tasks/<task_id>")
+@blueprint.input(TaskChange, arg_name="asked")
+@describe(
+    blueprint,
+    "Change a task's URL",
+    "A fresh signed URL for the same media. One that waits runs at once; an attempt that runs goes "
+    "on with the old URL; one that failed is to be retried afterwards.",
+    {200: TaskAnswer, 400: None, 401: None, 404: None, 409: None, 413: None, 415: None, 422: None,
+     503: None},
+)  # fmt: skip
+def change(task_id: str, asked: TaskChange) -> Response:
+    """Let the next attempt fetch from another URL."""
+    services, project = get_services(), get_project()
+    with services.database.transaction() as connection:
+        find_task(connection, project, task_id)
+        task = tasks.change_url(connection, project.id, task_id, asked.url, find_expiry(asked.url))
     if task is None:
-        raise NotFound("There is no such task in this project.")
+        raise ConflictError("The task is complete; there is nothing left to fetch.")
+    get_logger(__name__).info("task.changed", task_id=task.id)
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
 
 
@@ -74,3 +96,17 @@ def list_all(asked: TaskListing) -> Response:
         page = lookups.list_page(connection, get_project().id, narrowed, window)
     ids = [task.id for task in page.items]
     return build_list(show_tasks(services, page.items), page, window, ids)
+
+
+def find_task(connection: Connection, project: Project, task_id: str) -> Task:
+    """Return a project's task.
+
+    Raises:
+        NotFound: it has no such task, or this is no task's id.
+    """
+    task = None
+    if is_id(Prefix.TASK, task_id):
+        task = lookups.get(connection, project.id, task_id)
+    if task is None:
+        raise NotFound("There is no such task in this project.")
+    return task
