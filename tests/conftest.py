@@ -93,6 +93,9 @@ def stack(
             "HEADRACE_LEASE_S": "4",
             "HEADRACE_RESEND_AFTER_S": "3",
             "HEADRACE_SYNC_TIMEOUT_S": "20",
+            # Most tests want to see the first failure; the others say how often they try.
+            "HEADRACE_MAX_ATTEMPTS": "1",
+            "HEADRACE_RETRY_BASE_S": "0.5",
         },
         allow_addresses=[f"127.0.0.1:{port}" for port in ports],
     ) as running:

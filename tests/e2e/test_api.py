@@ -83,6 +83,8 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
         "metadata": {"b": None},
         "checksum": f"md5:{'A' * 32}",
         "max_bytes": 10,
+        "priority": -1,
+        "max_attempts": 2,
     }
     answer = api.post("/tasks", {"kind": "ingest", **order})
     task = read_object(answer, 201)
@@ -93,7 +95,12 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
     assert (task["object"], task["kind"], task["status"]) == ("task", "ingest", "pending")
     assert (task["progress"], task["attempts"]) == (0, [])
     assert task["input"] == {"url": url, "folder": "shapes", "filename": "waits.jpg"}
-    assert task["options"] == {"checksum": f"md5:{'a' * 32}", "max_bytes": 10, "max_attempts": 5}
+    assert task["options"] == {
+        "checksum": f"md5:{'a' * 32}",
+        "max_bytes": 10,
+        "priority": -1,
+        "max_attempts": 2,
+    }
     assert (task["ref"], task["metadata"]) == ("t", {"b": None})
     for field in ("transfer", "output", "error", "batch_id", "started", "finished"):
         assert task[field] is None

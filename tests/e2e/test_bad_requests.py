@@ -23,6 +23,9 @@ ENDPOINTS = [
     ("POST", "/tasks"),
     ("GET", "/tasks"),
     ("GET", f"/tasks/{make_id(Prefix.TASK)}"),
+    ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
+    ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
+    ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),
 ]
 ENDPOINT_IDS = [f"{method} {path.partition('_')[0]}" for method, path in ENDPOINTS]
 GOOD_BODY = b'{"kind": "ingest", "url": "http://nowhere.invalid/a.mp4"}'

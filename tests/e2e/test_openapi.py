@@ -18,12 +18,15 @@ PATHS = {
     "/files": {"get", "post"},
     "/files/{file_id}": {"get", "delete"},
     "/tasks": {"get", "post"},
-    "/tasks/{task_id}": {"get"},
+    "/tasks/{task_id}": {"get", "patch"},
+    "/tasks/{task_id}/cancel": {"post"},
+    "/tasks/{task_id}/retry": {"post"},
     "/delivery/{name}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},
 }
+BODILESS = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry"}
 KEYLESS = {"/delivery/{name}", "/healthz", "/readyz", "/metrics"}
 
 
@@ -103,7 +106,7 @@ def test_every_operation_has_a_name_parameters_answers_and_says_whether_it_takes
         assert operation.get("security", []) == ([{"bearerAuth": []}] if keyed else [])
         assert ("401" in operation["responses"]) is keyed
         assert operation.get("requestBody", {}).get("required") is (
-            True if method == "post" else None
+            True if method in {"post", "patch"} and path not in BODILESS else None
         )
     assert len(set(names)) == len(names)
     assert document["components"]["securitySchemes"]["bearerAuth"]["scheme"] == "bearer"
@@ -123,6 +126,10 @@ def test_real_answers_are_as_the_document_says(
     _validate(document, "/tasks", begun)
     assert stall.reached.wait(10)
     _validate(document, "/tasks/{task_id}", api.get(f"/tasks/{begun.json()['data']['id']}"))
+    task_path = f"/tasks/{begun.json()['data']['id']}"
+    _validate(document, "/tasks/{task_id}", api.patch(task_path, {"url": picture_url}))
+    _validate(document, "/tasks/{task_id}/cancel", api.send("POST", f"{task_path}/cancel"))
+    _validate(document, "/tasks/{task_id}/retry", api.send("POST", f"{task_path}/retry"))
     stall.released.set()
     failed = api.post("/files", {"url": origin.url("/document/nothing")})
     assert failed.status_code == 422
@@ -142,6 +149,12 @@ def test_real_refusals_are_as_the_document_says(
     _validate(document, "/files", api.get("/files?limit=0"))
     _validate(document, "/tasks", api.post("/tasks", {"kind": "transcode", "url": "x"}))
     _validate(document, "/tasks/{task_id}", api.get("/tasks/none"))
+    _validate(document, "/tasks/{task_id}", api.patch("/tasks/none", {"url": picture_url}))
+    for action in ("cancel", "retry"):
+        path = f"/tasks/none/{action}"
+        _validate(document, f"/tasks/{{task_id}}/{action}", api.send("POST", path))
+        _validate(document, f"/tasks/{{task_id}}/{action}", api.post(path, {"why": "x"}))
+        _validate(document, f"/tasks/{{task_id}}/{action}", api.send("POST", path, b"a=b"))
     _validate(document, "/files/{file_id}", api.delete("/files/none"))
     _validate(document, "/delivery/{name}", api.get("/delivery/none"))
     _validate(document, "/tasks", api.send("POST", "/tasks", b"a=b"))

@@ -89,8 +89,14 @@ def project(records: Database) -> Project:
 def make_task(records: Database, project: Project) -> MakeTask:
     """Makes a pending task, named if a filename is given."""
 
-    def make(filename: str | None = None, *, max_attempts: int = 5, woken: bool = False) -> Task:
-        order = Order("http://source.invalid/a", "folder", filename, None, None, None, None)
+    def make(
+        filename: str | None = None,
+        *,
+        url: str = "http://source.invalid/a",
+        max_attempts: int = 5,
+        woken: bool = False,
+    ) -> Task:
+        order = Order(url, "folder", filename, None, None, None, None)
         with records.transaction() as connection:
             return tasks.create(
                 connection,

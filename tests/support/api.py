@@ -81,6 +81,11 @@ class Api:
         own = {"Content-Type": "application/json"}
         return self.send("POST", path, json.dumps(body).encode(), {**own, **(headers or {})})
 
+    def patch(self, path: str, body: object) -> requests.Response:
+        """Send a PATCH of JSON."""
+        own = {"Content-Type": "application/json"}
+        return self.send("PATCH", path, json.dumps(body).encode(), own)
+
     def delete(self, path: str) -> requests.Response:
         """Send a DELETE."""
         return self.send("DELETE", path)

@@ -140,6 +140,32 @@ def test_attempts_are_shown_with_their_errors() -> None:
     assert (second.number, second.finished, second.bytes, second.error) == (2, None, 7, None)
 
 
+def test_priority_and_number_of_attempts_are_shown_as_they_are_in_force() -> None:
+    asked = replace(TASK, order=replace(TASK.order, priority=-3), max_attempts=7)
+    assert show_task(asked, [], None, None).options.model_dump() == {
+        "checksum": None,
+        "max_bytes": None,
+        "priority": -3,
+        "max_attempts": 7,
+    }
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_the_next_attempt_is_told_while_a_task_is_pending_alone(status: Status) -> None:
+    shown = show_task(replace(TASK, status=status, next_attempt_at=MOMENT), [], None, None)
+    assert shown.next_attempt_at == (
+        "2026-01-02T03:04:05.678Z" if status is Status.PENDING else None
+    )
+
+
+def test_a_task_that_waits_for_its_next_attempt_shows_what_the_last_one_met() -> None:
+    failure = Failure("source_unavailable", "The source answered 503.", retryable=True)
+    waiting = replace(TASK, attempt=1, tries=1, error=failure, next_attempt_at=MOMENT)
+    shown = show_task(waiting, [], None, None)
+    assert shown.error is not None
+    assert (shown.status, shown.error.code) == (Status.PENDING, "source_unavailable")
+
+
 @pytest.mark.parametrize(
     ("folder", "filename", "key", "own", "url"),
     [

@@ -5,19 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.problems import explain_invalid
-from api.schemas import FileListing, FileRequest, TaskListing, TaskRequest
+from api.schemas import FileListing, FileRequest, NoFields, TaskChange, TaskListing, TaskRequest
 from ingest.errors import BodyInvalid, FieldInvalid
 from ingest.model import Order
 
 URL = "https://example.com/a.mp4"
 
 
-def _explain(
-    model: type[FileRequest | TaskRequest | FileListing | TaskListing], body: object
-) -> str:
+def _explain(model: type[BaseModel], body: object) -> str:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(body)
     error = explain_invalid(caught.value)
@@ -79,6 +77,65 @@ def test_a_task_takes_what_a_file_takes_and_its_kind() -> None:
     assert TaskRequest.model_validate({"url": URL, "kind": "ingest"}).to_order().url == URL
     assert _explain(TaskRequest, {"url": URL}) == "'kind' is missing."
     assert "'ingest'" in _explain(TaskRequest, {"url": URL, "kind": "transcode"})
+
+
+@pytest.mark.parametrize("priority", [-10, -1, 0, 10])
+@pytest.mark.parametrize("max_attempts", [1, 100])
+def test_a_task_takes_a_priority_and_a_number_of_attempts(priority: int, max_attempts: int) -> None:
+    asked = TaskRequest.model_validate(
+        {"url": URL, "kind": "ingest", "priority": priority, "max_attempts": max_attempts}
+    )
+    assert (asked.to_order().priority, asked.max_attempts) == (priority, max_attempts)
+
+
+@pytest.mark.parametrize("more", [{}, {"priority": None, "max_attempts": None}])
+def test_a_task_that_asks_for_no_priority_has_the_middle_one(more: dict[str, None]) -> None:
+    asked = TaskRequest.model_validate({"url": URL, "kind": "ingest", **more})
+    assert (asked.to_order().priority, asked.max_attempts) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("priority", -11, "greater than or equal to -10"),
+        ("priority", 11, "less than or equal to 10"),
+        ("priority", "5", "integer"),
+        ("priority", True, "integer"),
+        ("priority", 1.0, "integer"),
+        ("max_attempts", 0, "greater than or equal to 1"),
+        ("max_attempts", 101, "less than or equal to 100"),
+        ("max_attempts", "5", "integer"),
+        ("max_attempts", False, "integer"),
+    ],
+)
+def test_a_priority_or_number_of_attempts_out_of_range_is_refused(
+    field: str, value: object, said: str
+) -> None:
+    message = _explain(TaskRequest, {"url": URL, "kind": "ingest", field: value})
+    assert message.startswith(f"'{field}' ")
+    assert said in message
+
+
+@pytest.mark.parametrize("field", ["priority", "max_attempts", "kind"])
+def test_a_request_for_a_file_takes_no_field_that_only_tasks_have(field: str) -> None:
+    assert (
+        _explain(FileRequest, {"url": URL, field: 1}) == f"'{field}' is no field of this request."
+    )
+
+
+def test_a_change_takes_a_url_as_a_request_does_and_nothing_else() -> None:
+    change = TaskChange.model_validate({"url": "HTTPS://Example.COM:443/a.mp4?sig=%2f#t=1"})
+    assert change.url == f"{URL}?sig=%2f"
+    assert _explain(TaskChange, {}) == "'url' is missing."
+    assert _explain(TaskChange, {"url": "ftp://example.com/"}).startswith("'url' ")
+    for field in ("filename", "priority", "status"):
+        message = _explain(TaskChange, {"url": URL, field: "x"})
+        assert message == f"'{field}' is no field of this request."
+
+
+def test_what_takes_no_field_takes_an_empty_object_alone() -> None:
+    assert NoFields.model_validate({}) == NoFields()
+    assert _explain(NoFields, {"reason": "x"}) == "'reason' is no field of this request."
 
 
 @pytest.mark.parametrize(
