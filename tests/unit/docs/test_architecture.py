@@ -22,6 +22,15 @@ def test_the_drawn_states_are_the_table_of_transitions() -> None:
     assert edges == moves | ends | {("[*]", "pending")}
 
 
+def test_who_makes_each_move_is_told() -> None:
+    told = [(row[0].strip("`"), row[1].strip("`")) for row in find_table(_PAGE, "from").rows]
+
+    assert len(told) == len(set(told))
+    assert set(told) == {
+        (source, target) for source, targets in TRANSITIONS.items() for target in targets
+    }
+
+
 def test_every_table_of_the_database_is_described() -> None:
     table = find_table(_PAGE, "table")
 
