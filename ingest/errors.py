@@ -45,6 +45,7 @@ The tree (a test keeps this drawing and the classes equal)::
         DatabaseUnavailable    database_unavailable
         RedisUnavailable       redis_unavailable
         StorageUnavailable     storage_unavailable
+        UploadLost             upload_lost
 """
 
 from __future__ import annotations
@@ -337,3 +338,9 @@ class StorageUnavailable(ServiceError):
     """The object store does not answer, or refuses the operation."""
 
     code = "storage_unavailable"
+
+
+class UploadLost(ServiceError):
+    """The object store no longer has an upload, or a part of it; the file starts again."""
+
+    code = "upload_lost"
