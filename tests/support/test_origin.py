@@ -23,6 +23,7 @@ from tests.support.origin import (
     Origin,
     OriginProcess,
     Reply,
+    Served,
     Stall,
     TlsCase,
 )
@@ -130,7 +131,37 @@ def test_a_range_is_ignored_where_ranges_are_off_or_the_etag_is_another(origin: 
     origin.serve("/on", b"0123", ranges=True, etag='"new"')
     assert split(ask(origin.port, "/off", "Range: bytes=2-"))[1] == b"0123"
     assert split(ask(origin.port, "/on", "Range: bytes=2-", 'If-Range: "old"'))[1] == b"0123"
-    assert split(ask(origin.port, "/on", "Range: bytes=2-", 'If-Range: "new"'))[1] == b"23"
+    head, body = split(ask(origin.port, "/on", "Range: bytes=2-", 'If-Range: "new"'))
+    assert head.startswith("HTTP/1.1 206 ")
+    assert 'ETag: "new"' in head
+    assert body == b"23"
+
+
+@pytest.mark.parametrize("if_range", ['W/"a"', '"a"', "Thu, 01 Jan 2026 00:00:00 GMT"])
+def test_a_weak_etag_or_none_at_all_holds_no_range(origin: Origin, if_range: str) -> None:
+    origin.serve("/weak", b"0123", ranges=True, etag='W/"a"')
+    origin.serve("/none", b"0123", ranges=True)
+    for path in ("/weak", "/none"):
+        answer = ask(origin.port, path, "Range: bytes=2-", f"If-Range: {if_range}")
+        assert split(answer)[1] == b"0123"
+
+
+def test_what_each_request_asked_for_and_got_is_told_apart(origin: Origin) -> None:
+    origin.route(
+        "/a",
+        Reply(body=b"012345", ranges=True, etag='"a"', cut=Cut(3)),
+        Reply(body=b"012345", ranges=True, etag='"a"'),
+    )
+    ask(origin.port, "/a", "Range: bytes=0-")
+    ask(origin.port, "/a", "Range: bytes=4-", 'If-Range: "a"')
+    ask(origin.port, "/a?query")
+    ask(origin.port, "/b")
+    assert origin.list_served("/a") == [
+        Served("bytes=0-", None, 3),
+        Served("bytes=4-", '"a"', 2),
+        Served(None, None, 6),
+    ]
+    assert origin.sent_bytes("/a") == 11
 
 
 def test_a_stream_is_sent_in_chunks_or_until_the_close(origin: Origin) -> None:
@@ -286,9 +317,18 @@ def test_an_origin_in_its_own_process_pads_a_video_that_still_plays(tmp_path: Pa
     size = 64 * 1024 * 1024
     for name in ("mp4", "mp4_moov_last"):
         small = make_media(name, tmp_path)
-        arguments = ["--ranges", "--file", f"/big.mp4={small}", "--pad", f"/big.mp4={size}"]
+        arguments = [
+            "--ranges",
+            "--etags",
+            "--file",
+            f"/big.mp4={small}",
+            "--pad",
+            f"/big.mp4={size}",
+        ]
         with OriginProcess(arguments) as origin:
-            digest = hashlib.sha256(split(ask(origin.port, "/big.mp4"))[1]).hexdigest()
+            head, body = split(ask(origin.port, "/big.mp4"))
+            digest = hashlib.sha256(body).hexdigest()
+        assert f'ETag: "{size}/big.mp4"' in head
         padded = pad_mp4(small.read_bytes(), size)
         assert digest == padded.hash_sha256()
         big = tmp_path / f"big-{CASES[name].filename}"

@@ -8,7 +8,7 @@ from tests.support.origin.bodies import Generated
 from tests.support.origin.certificates import Certificates, TlsCase
 from tests.support.origin.process import OriginProcess
 from tests.support.origin.replies import Cut, Drip, Ending, Framing, Reply, Stall
-from tests.support.origin.server import Origin, Request
+from tests.support.origin.server import Origin, Request, Served
 
 __all__ = [
     "Certificates",
@@ -21,6 +21,7 @@ __all__ = [
     "OriginProcess",
     "Reply",
     "Request",
+    "Served",
     "Stall",
     "TlsCase",
 ]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.support.origin.bodies import Body, Generated
+from tests.support.origin.bodies import Body, Generated, measure
 from tests.support.origin.server import Origin
 from tests.support.padding import pad_mp4
 
@@ -16,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.support.origin", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ranges", action="store_true", help="obey Range")
+    parser.add_argument("--etags", action="store_true", help="give every body a strong ETag")
     parser.add_argument("--content-type", default="application/octet-stream")
     parser.add_argument(
         "--file", action="append", default=[], metavar="PATH=FILE", help="serve a file's bytes"
@@ -43,7 +44,13 @@ def main() -> None:
         bodies[path] = pad_mp4(small, int(size))
     with Origin(port=given.port) as origin:
         for path, body in bodies.items():
-            origin.serve(path, body, ranges=given.ranges, content_type=given.content_type)
+            origin.serve(
+                path,
+                body,
+                ranges=given.ranges,
+                content_type=given.content_type,
+                etag=f'"{measure(body)}{path}"' if given.etags else None,
+            )
         sys.stdout.write(f"{origin.port}\n")
         sys.stdout.flush()
         sys.stdin.read()

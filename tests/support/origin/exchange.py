@@ -102,7 +102,7 @@ def _plan(asked: Asked, reply: Reply) -> _Plan:
     wanted = _RANGE.fullmatch(asked.headers.get("range", ""))
     if wanted is None or wanted[0] == "bytes=-":
         return whole
-    if asked.headers.get("if-range", reply.etag) != reply.etag:
+    if not _holds(asked.headers.get("if-range"), reply.etag):
         return whole
     if wanted[1] == "":
         first, end = max(0, total - int(wanted[2])), total
@@ -112,6 +112,11 @@ def _plan(asked: Asked, reply: Reply) -> _Plan:
     if first >= total or first >= end:
         return _Plan(416, 0, 0, total, keeps_open)
     return _Plan(206, first, end, total, keeps_open)
+
+
+def _holds(if_range: str | None, etag: str | None) -> bool:
+    # RFC 9110, 13.1.5: a strong comparison, so a weak tag never holds; dates are not kept here.
+    return if_range is None or (if_range == etag and not if_range.startswith("W/"))
 
 
 def _write_head(plan: _Plan, reply: Reply) -> bytes:

@@ -34,6 +34,15 @@ class Request:
         return self.target.partition("?")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one request asked for, and how many bytes of body it has got so far."""
+
+    range: str | None
+    if_range: str | None
+    sent_bytes: int
+
+
 class ReplyOptions(TypedDict, total=False):
     """The fields of :class:`Reply` that :meth:`Origin.serve` takes."""
 
@@ -66,7 +75,7 @@ class Origin:
         self._routes: dict[str, list[Reply]] = {}
         self._stalls: list[Stall] = []
         self._requests: list[Request] = []
-        self._sent_bytes: dict[str, int] = {}
+        self._sent_bytes: list[int] = []
         self._connections: set[socket.socket] = set()
         self._connection_count = 0
         self._threads: list[threading.Thread] = []
@@ -127,8 +136,16 @@ class Origin:
 
     def sent_bytes(self, path: str) -> int:
         """Return how many bytes of body were handed to the network for a path, all told."""
+        return sum(one.sent_bytes for one in self.list_served(path))
+
+    def list_served(self, path: str) -> list[Served]:
+        """Return what each request for a path asked for and got, in order of arrival."""
         with self._changed:
-            return self._sent_bytes.get(path, 0)
+            return [
+                Served(request.headers.get("range"), request.headers.get("if-range"), sent_bytes)
+                for request, sent_bytes in zip(self._requests, self._sent_bytes, strict=True)
+                if request.path == path
+            ]
 
     def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Request]:
         """Return all requests once ``count`` have arrived.
@@ -208,14 +225,15 @@ class Origin:
             return False
         request = Request(asked.method, asked.target, asked.headers, peer, asked.body)
         with self._changed:
+            number = len(self._requests)
             self._requests.append(request)
+            self._sent_bytes.append(0)
             self._changed.notify_all()
             reply = self._choose(request)
 
         def count(piece_bytes: int) -> None:
             with self._changed:
-                sent = self._sent_bytes.get(request.path, 0)
-                self._sent_bytes[request.path] = sent + piece_bytes
+                self._sent_bytes[number] += piece_bytes
 
         return answer(connection, asked, reply, count, self._stopping)
 
