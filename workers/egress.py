@@ -44,7 +44,7 @@ from ingest.errors import (
 )
 from ingest.logs import get_logger
 from ingest.urls import SourceUrl
-from workers.watchdog import Call, Watchdog
+from workers.watchdog import Call, Cancellation, Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ class Answer:
         Raises:
             SourceTruncated: the connection ended before the body did.
             SourceTimeout: no byte of the body came for the read timeout.
-            SourceUnavailable: the connection broke.
+            SourceUnavailable: the connection broke, or the call was cancelled.
         """
+        _check_wanted(self._call)
         self._call.allow(self._egress.policy.read_timeout_s)
         try:
             piece: bytes | None = self._response.raw.read1(limit, decode_content=False)
@@ -93,8 +94,9 @@ class Answer:
             raise self._explain(error) from error
         finally:
             self._call.pause()
+        # A connection that was shut down looks like the end of a body without a length.
+        _check_wanted(self._call)
         if not piece and self._call.expired:
-            # A connection that was shut down looks like the end of a body without a length.
             raise SourceTimeout("The source stopped sending.")
         return piece or b""
 
@@ -104,6 +106,8 @@ class Answer:
         self._response.close()
 
     def _explain(self, error: HTTPError | OSError) -> IngestError:
+        if self._call.aborted:
+            return _give_up()
         if self._call.expired or isinstance(error, ReadTimeoutError):
             return SourceTimeout("The source stopped sending.")
         # Python's parser tells no malformed chunk from one that is not there.
@@ -126,8 +130,14 @@ class Egress:
         self._current = _Current()
         self._adapter = _GuardedAdapter(policy, self._current, pool_size)
 
-    def get(self, url: SourceUrl, headers: Mapping[str, str]) -> Answer:
+    def get(
+        self, url: SourceUrl, headers: Mapping[str, str], cancellation: Cancellation | None = None
+    ) -> Answer:
         """Send one GET, follow nothing, and return once the answer's head is there.
+
+        Args:
+            cancellation: ends the wait for the head and for each piece of the body; connecting
+                ends by its own limit.
 
         Raises:
             AddressBlocked: the host is, or resolves to, an address that is not public.
@@ -135,10 +145,13 @@ class Egress:
             SourceTls: the certificate or the handshake was refused.
             SourceTimeout: no connection or no whole head of an answer in time.
             SourceInvalid: the answer is no HTTP.
-            SourceUnavailable: the connection was refused or broke.
+            SourceUnavailable: the connection was refused or broke, or the call was cancelled.
         """
         call = self._watchdog.open()
         try:
+            if cancellation is not None:
+                cancellation.cover(call)
+            _check_wanted(call)
             response = self._send(url, headers, call)
             _check_head(response)
         except BaseException:
@@ -168,10 +181,21 @@ class Egress:
         try:
             return self._adapter.send(request, stream=True, timeout=timeouts, verify=verify)
         except (requests.exceptions.RequestException, HTTPError) as error:
+            if call.aborted:
+                raise _give_up() from error
             raise _explain_failure(url.host, error, late=call.expired) from error
         finally:
             call.pause()
             self._current.call = None
+
+
+def _check_wanted(call: Call) -> None:
+    if call.aborted:
+        raise _give_up()
+
+
+def _give_up() -> SourceUnavailable:
+    return SourceUnavailable("The connection to the source was given up.")
 
 
 def _explain_failure(host: str, error: Exception, *, late: bool) -> IngestError:
@@ -230,6 +254,8 @@ class _Headers(CaseInsensitiveDict[str]):
 class _GuardedAdapter(HTTPAdapter):
     def __init__(self, policy: Policy, current: _Current, pool_size: int) -> None:
         class Guarded(HTTPConnection):
+            call: Call | None = None
+
             def _new_conn(self) -> socket.socket:
                 connection = _connect(self.host, self.port, policy)
                 if current.call is not None:
@@ -238,8 +264,9 @@ class _GuardedAdapter(HTTPAdapter):
 
             # The types are urllib3's own business; all but two values are handed on as they are.
             def request(self, method: str, url: str, *given: Any, **options: Any) -> None:
-                if current.call is not None and self.sock is not None:
-                    current.call.attach(self.sock)
+                self.call = current.call
+                if self.call is not None and self.sock is not None:
+                    self.call.attach(self.sock)
                 headers = options.get("headers")
                 target = headers.target if isinstance(headers, _Headers) else url
                 super().request(method, target, *given, **options)
@@ -250,7 +277,15 @@ class _GuardedAdapter(HTTPAdapter):
         class GuardedPool(HTTPConnectionPool):
             ConnectionCls = Guarded
 
-        class GuardedTlsPool(HTTPSConnectionPool):
+            # The type is private to urllib3.
+            def _put_conn(self, conn: Any) -> None:
+                # From here on it is the next caller's, whom nobody may cut off in our name.
+                if isinstance(conn, Guarded) and conn.call is not None:
+                    conn.call.close()
+                    conn.call = None
+                super()._put_conn(conn)
+
+        class GuardedTlsPool(GuardedPool, HTTPSConnectionPool):
             ConnectionCls = GuardedTls
 
         super().__init__(pool_connections=64, pool_maxsize=pool_size, max_retries=0)

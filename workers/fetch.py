@@ -1,47 +1,32 @@
 """A source as bytes: opened through redirects, judged by its head, read under limits.
 
-Invariants: what is read is what was announced, to the byte, or an error; a body that comes encoded
-is refused, since identity was asked for; nothing is read past ``max_bytes``; a source that drips or
-stalls is dropped.
+Invariants: what is read is what was announced, to the byte, or an error; nothing is read past
+``max_bytes``; a source that drips or stalls is dropped; a reader that waits can be told to stop.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ingest.errors import (
     FieldInvalid,
-    SourceEmpty,
-    SourceForbidden,
     SourceInvalid,
-    SourceNotFound,
     SourceTimeout,
     SourceTooLarge,
     SourceTooSlow,
     SourceTruncated,
-    SourceUnavailable,
 )
 from ingest.urls import SourceUrl, resolve_redirect
+from workers.answers import Head, Resume, judge_answer
 from workers.egress import Answer, Egress
+from workers.watchdog import Cancellation
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_FORBIDDEN = frozenset({401, 402, 403, 407, 451})
-_MISSING = frozenset({404, 410})
-_BUSY = frozenset({408, 425, 429})
-_HEADERS = {
-    "Accept": "*/*",
-    "Accept-Encoding": "identity",
-    # A 206 tells the size and that ranges work; HEAD would break presigned URLs.
-    "Range": "bytes=0-",
-    "User-Agent": "Headrace/0.1",
-}
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
-_LENGTH = re.compile(r"[0-9]{1,19}")
-_LONGEST_RETRY_AFTER_S = 3600.0
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "Headrace/0.1"}
 _READ_BYTES = 256 * 1024
 
 
@@ -61,30 +46,36 @@ class Source:
 
     Attributes:
         url: where the bytes came from in the end.
-        size_bytes: the announced length, or None.
-        received_bytes: how much was read so far.
+        size_bytes: the announced length of the whole file, or None.
+        etag: the strong ETag, or None: what another attempt needs to go on from here.
+        resumed_from: where in the file the body began; 0 unless a rest was asked for and came.
+        received_bytes: how much of the file is here, what lies before ``resumed_from`` included.
         ended: whether the end of the body was seen.
     """
 
     def __init__(
         self,
         answer: Answer,
-        size_bytes: int | None,
+        head: Head,
         limits: Limits,
         clock: Callable[[], float],
+        cancellation: Cancellation,
     ) -> None:
         self.url = answer.url
-        self.size_bytes = size_bytes
-        self.received_bytes = 0
+        self.size_bytes = head.size_bytes
+        self.etag = head.etag
+        self.resumed_from = head.first_byte
+        self.received_bytes = head.first_byte
         self.ended = False
         self._answer = answer
         self._limits = limits
         self._clock = clock
+        self._cancellation = cancellation
         self._deadline = clock() + limits.total_timeout_s
         # Time spent waiting for the source alone: a slow object store must not look like a slow
         # source. The marks are (reading time, bytes) along the window of the lowest speed.
         self._reading_s = 0.0
-        self._marks: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._marks: deque[tuple[float, int]] = deque([(0.0, head.first_byte)])
 
     def fill(self, buffer: bytearray, after_piece: Callable[[], None] = lambda: None) -> int:
         """Read until the buffer is full or the body ends; return how many bytes were put in.
@@ -109,6 +100,13 @@ class Source:
             self._count(len(piece))
             after_piece()
         return filled
+
+    def abort(self) -> None:
+        """End a read that waits now, and all that follow, with SourceUnavailable.
+
+        From any thread, at any time, any number of times. Closing stays the reader's.
+        """
+        self._cancellation.abort()
 
     def close(self) -> None:
         """Let the connection go."""
@@ -155,34 +153,58 @@ class Source:
             )
 
 
+def _read_wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
 def open_source(
     egress: Egress,
     url: SourceUrl,
     limits: Limits,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    resume: Resume | None = None,
+    cancellation: Cancellation | None = None,
+    now: Callable[[], datetime] = _read_wall_clock,
 ) -> Source:
     """Ask for a source, follow its redirects, and return its body ready to read.
 
     Args:
         clock: seconds, never running backwards.
+        resume: asks for the rest of a file only. A source that has another file now, or no ranges,
+            sends all of what it has; then ``resumed_from`` is 0 and what was here is worth nothing.
+        cancellation: ends the wait for the head, too, and is what :meth:`Source.abort` uses. One
+            that was used already ends this call at once, so each purpose takes its own.
+        now: the time of day, aware; sources tell some things by date.
 
     Raises:
-        IngestError: one of the ``source_*`` or ``address_blocked`` errors.
+        SourceChanged: the source sent something else than the rest that was asked for; ask again
+            without ``resume``.
+        IngestError: one of the other ``source_*`` errors, or ``address_blocked``.
     """
+    cancellation = cancellation or Cancellation()
+    headers = _HEADERS | _make_range_headers(resume)
     for _ in range(limits.max_redirects + 1):
-        answer = egress.get(url, _HEADERS)
+        answer = egress.get(url, headers, cancellation)
         try:
             if answer.status in _REDIRECTS:
                 url = _read_location(answer)
                 answer.close()
                 continue
-            size_bytes = _judge_head(answer)
-            _judge_size(size_bytes, limits)
+            head = judge_answer(answer, resume, now())
+            _judge_size(head.size_bytes, limits)
         except BaseException:
             answer.close()
             raise
-        return Source(answer, size_bytes, limits, clock)
+        return Source(answer, head, limits, clock, cancellation)
     raise SourceInvalid(f"The source redirects more than {limits.max_redirects} times.")
+
+
+def _make_range_headers(resume: Resume | None) -> dict[str, str]:
+    if resume is None:
+        # A 206 tells the size and that ranges work; HEAD would break presigned URLs.
+        return {"Range": "bytes=0-"}
+    return {"Range": f"bytes={resume.from_byte}-", "If-Range": resume.etag}
 
 
 def _read_location(answer: Answer) -> SourceUrl:
@@ -195,73 +217,9 @@ def _read_location(answer: Answer) -> SourceUrl:
         raise SourceInvalid(f"The source redirects to a bad URL: {error.message}") from error
 
 
-def _judge_head(answer: Answer) -> int | None:
-    _judge_status(answer)
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        raise SourceInvalid(
-            f"The source sent its body encoded ('{encoding[:32]}') though identity was asked for."
-        )
-    length = _read_length(answer)
-    if answer.status == 200:
-        return length
-    return _read_range_total(answer, length)
-
-
-def _judge_status(answer: Answer) -> None:
-    status = answer.status
-    if status in {200, 206}:
-        return
-    message = f"The source answered {status}."
-    if status in _MISSING:
-        raise SourceNotFound(message)
-    if status in _FORBIDDEN:
-        raise SourceForbidden(message)
-    if status in _BUSY or status >= 500:
-        raise SourceUnavailable(message, retry_after_s=_read_retry_after(answer))
-    if status in {204, 205, 416}:
-        # An empty file has no byte 0 to answer the range with.
-        raise SourceEmpty(f"The source has no content (it answered {status}).")
-    raise SourceInvalid(message)
-
-
-def _read_length(answer: Answer) -> int | None:
-    values = answer.list_header("Content-Length")
-    if answer.list_header("Transfer-Encoding"):
-        if values:
-            # RFC 9112, 6.3: to be handled as an error; the two disagree about where the body ends.
-            raise SourceInvalid("The source sent both Content-Length and Transfer-Encoding.")
-        return None
-    if not values:
-        return None
-    parts = {part.strip() for value in values for part in value.split(",")}
-    only = parts.pop()
-    if parts or _LENGTH.fullmatch(only) is None:
-        raise SourceInvalid("The source sent a malformed or contradicting Content-Length.")
-    return int(only)
-
-
-def _read_range_total(answer: Answer, length: int | None) -> int | None:
-    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-    if found is None:
-        raise SourceInvalid("The source answered 206 without a Content-Range of its own.")
-    first, last, total = int(found[1]), int(found[2]), found[3]
-    size = last + 1
-    if first != 0 or (total != "*" and int(total) != size) or length not in {None, size}:
-        raise SourceInvalid("The source answered another range than was asked for.")
-    return size
-
-
 def _judge_size(size_bytes: int | None, limits: Limits) -> None:
     if size_bytes is not None and size_bytes > limits.max_bytes:
         raise _too_large(size_bytes, limits.max_bytes)
-
-
-def _read_retry_after(answer: Answer) -> float | None:
-    value = answer.headers.get("Retry-After", "").strip()
-    if _LENGTH.fullmatch(value) is None:
-        return None
-    return min(float(value), _LONGEST_RETRY_AFTER_S)
 
 
 def _too_large(size_bytes: int, max_bytes: int) -> SourceTooLarge:

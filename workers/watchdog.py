@@ -1,9 +1,10 @@
-"""Ends network calls that outstay their time, from outside.
+"""Ends network calls that outstay their time, or that nobody wants any more, from outside.
 
 A socket's own timeout counts from the last byte, so a peer that sends one now and then (in its
 headers, in a chunk's extension, in endless ``100 Continue``) holds a thread inside the HTTP library
 for ever. Here one thread looks at every call's deadline and shuts the connection of a late one
-down, which wakes whoever is blocked on it.
+down, which wakes whoever is blocked on it. A :class:`Cancellation` does the same at once, for
+whoever holds it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from weakref import WeakSet
 
 _GLANCE_S = 0.2
 
@@ -27,6 +29,7 @@ class Call:
         self._socket: socket.socket | None = None
         self._deadline: float | None = None
         self.expired = False
+        self.aborted = False
 
     def allow(self, limit_s: float) -> None:
         """Set the deadline to ``limit_s`` from now."""
@@ -42,7 +45,7 @@ class Call:
             self._let_go()
             # A duplicate survives the original being wrapped in TLS.
             self._socket = socket.socket(fileno=os.dup(connection.fileno()))
-            if self.expired:
+            if self.expired or self.aborted:
                 self._shut()
 
     def close(self) -> None:
@@ -60,6 +63,12 @@ class Call:
             self.expired = True
             self._shut()
 
+    def abort(self) -> None:
+        """Shut the connection down now, and any that comes yet."""
+        with self._lock:
+            self.aborted = True
+            self._shut()
+
     def _shut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
@@ -69,6 +78,33 @@ class Call:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class Cancellation:
+    """Lets any thread end the calls that another one makes, whatever they wait for.
+
+    Used for one purpose and then dropped: calls that begin after :meth:`abort` end at once, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # A call that its caller let go is none to be ended.
+        self._calls: WeakSet[Call] = WeakSet()
+        self._aborted = False
+
+    def cover(self, call: Call) -> None:
+        """End this call with the others."""
+        with self._lock:
+            self._calls.add(call)
+            if self._aborted:
+                call.abort()
+
+    def abort(self) -> None:
+        """End all calls, now and from now on; to be called at any time, any number of times."""
+        with self._lock:
+            self._aborted = True
+            for call in self._calls:
+                call.abort()
 
 
 class Watchdog:

@@ -1,4 +1,4 @@
-"""A call's deadline, under a clock that the test moves, on connections of the kernel's."""
+"""A call's deadline and its cancellation, on connections of the kernel's; the test moves time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.workers.test_leases import Clock
-from workers.watchdog import Call, Watchdog
+from workers.watchdog import Call, Cancellation, Watchdog
 
 
 @pytest.fixture
@@ -53,6 +53,39 @@ def test_a_connection_that_comes_after_the_deadline_is_cut_as_well(
     call.attach(pair[0])
     assert pair[1].recv(1) == b""
     call.close()
+
+
+def test_a_cancellation_cuts_what_is_there_and_what_comes(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    cancellation = Cancellation()
+    calls = [Call(Clock()) for _ in range(3)]
+    calls[0].attach(pair[0])
+    for call in calls[:2]:
+        cancellation.cover(call)
+    cancellation.abort()
+    assert pair[0].recv(1) == b""
+    cancellation.cover(calls[2])
+    assert all(call.aborted and not call.expired for call in calls)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        calls[2].attach(ours)
+        assert theirs.recv(1) == b""
+    for call in calls:
+        call.close()
+
+
+def test_a_call_that_is_over_is_out_of_reach(pair: tuple[socket.socket, socket.socket]) -> None:
+    cancellation = Cancellation()
+    call = Call(Clock())
+    cancellation.cover(call)
+    call.attach(pair[0])
+    call.close()
+    cancellation.abort()
+    cancellation.abort()
+    pair[1].sendall(b"x")
+    assert pair[0].recv(1) == b"x"
 
 
 def test_a_watchdog_that_is_stopped_and_calls_that_are_forgotten_leave_nothing() -> None:

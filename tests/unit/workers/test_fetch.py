@@ -1,16 +1,17 @@
-"""A source's head and body as the fetch judges them; what is on the wire is up to the test."""
+"""A source opened and read; what is on the wire is up to the test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
 
 from ingest.errors import (
     IngestError,
-    SourceEmpty,
-    SourceForbidden,
+    SourceChanged,
     SourceInvalid,
     SourceNotFound,
     SourceTimeout,
@@ -21,8 +22,10 @@ from ingest.errors import (
 )
 from ingest.urls import SourceUrl, parse_source_url
 from tests.unit.workers.test_leases import Clock
+from workers.answers import Resume
 from workers.egress import Egress
 from workers.fetch import Limits, Source, open_source
+from workers.watchdog import Call, Cancellation
 
 URL = parse_source_url("http://source.example/a.mp4")
 LIMITS = Limits(
@@ -62,11 +65,16 @@ class FakeEgress:
     def __init__(self, *answers: FakeAnswer) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.cancellations: list[Cancellation | None] = []
 
-    def get(self, url: SourceUrl, headers: Mapping[str, str]) -> FakeAnswer:
+    def get(
+        self, url: SourceUrl, headers: Mapping[str, str], cancellation: Cancellation | None = None
+    ) -> FakeAnswer:
         assert headers["Accept-Encoding"] == "identity"
-        assert headers["Range"] == "bytes=0-"
         self.asked.append(str(url))
+        self.headers.append(headers)
+        self.cancellations.append(cancellation)
         answer = self.answers.pop(0)
         answer.url = url
         return answer
@@ -86,98 +94,19 @@ def content_range(value: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
+    ("answer", "error"),
     [
-        (400, SourceInvalid),
-        (401, SourceForbidden),
-        (402, SourceForbidden),
-        (403, SourceForbidden),
-        (404, SourceNotFound),
-        (405, SourceInvalid),
-        (407, SourceForbidden),
-        (408, SourceUnavailable),
-        (410, SourceNotFound),
-        (416, SourceEmpty),
-        (425, SourceUnavailable),
-        (429, SourceUnavailable),
-        (451, SourceForbidden),
-        (500, SourceUnavailable),
-        (503, SourceUnavailable),
-        (599, SourceUnavailable),
-        (204, SourceEmpty),
-        (205, SourceEmpty),
-        (201, SourceInvalid),
-        (304, SourceInvalid),
-        (300, SourceInvalid),
+        (FakeAnswer(404), SourceNotFound),
+        (FakeAnswer(200, length("ten")), SourceInvalid),
+        (FakeAnswer(206), SourceInvalid),
+        (FakeAnswer(200, length("1001")), SourceTooLarge),
     ],
+    ids=["status", "length", "range", "size"],
 )
-def test_every_status_has_its_error_and_the_connection_is_let_go(
-    status: int, error: type[IngestError]
+def test_an_answer_that_is_refused_has_its_connection_let_go(
+    answer: FakeAnswer, error: type[IngestError]
 ) -> None:
-    answer = FakeAnswer(status)
-    with pytest.raises(error) as caught:
-        open_answers(answer)
-    assert type(caught.value) is error
-    assert answer.closed
-
-
-@pytest.mark.parametrize(
-    ("value", "wait_s"),
-    [("7", 7.0), ("999999", 3600.0), ("-1", None), ("soon", None), ("", None), ("9" * 30, None)],
-)
-def test_retry_after_is_kept_where_it_makes_sense(value: str, wait_s: float | None) -> None:
-    with pytest.raises(SourceUnavailable) as caught:
-        open_answers(FakeAnswer(503, [("Retry-After", value)]))
-    assert caught.value.retry_after_s == wait_s
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "size"),
-    [
-        (200, [], None),
-        (200, length("10"), 10),
-        (200, length("10", "10"), 10),
-        (200, length("10, 10"), 10),
-        (200, [("Transfer-Encoding", "chunked")], None),
-        (206, content_range("bytes 0-9/10"), 10),
-        (206, [*content_range("bytes 0-9/10"), *length("10")], 10),
-        (206, content_range("bytes 0-9/*"), 10),
-    ],
-)
-def test_a_length_that_is_announced_is_known(
-    status: int, headers: list[tuple[str, str]], size: int | None
-) -> None:
-    assert open_answers(FakeAnswer(status, headers)).size_bytes == size
-
-
-@pytest.mark.parametrize(
-    ("status", "headers"),
-    [
-        (200, length("ten")),
-        (200, length("-1")),
-        (200, length("+1")),
-        (200, length("1_0")),
-        (200, length("\u0661\u0660")),
-        (200, length("9" * 5000)),
-        (200, length("10", "11")),
-        (200, length("10, 11")),
-        (200, [*length("10"), ("Transfer-Encoding", "chunked")]),
-        (200, [("Content-Encoding", "gzip")]),
-        (200, [("Content-Encoding", "a\x00b")]),
-        (206, []),
-        (206, content_range("bytes 1-9/10")),
-        (206, content_range("bytes 0-8/10")),
-        (206, content_range("bytes 0-9/11")),
-        (206, content_range("items 0-9/10")),
-        (206, content_range(f"bytes 0-{'9' * 5000}/*")),
-        (206, [*content_range("bytes 0-9/10"), *length("9")]),
-    ],
-)
-def test_a_head_that_contradicts_itself_or_the_request_is_refused(
-    status: int, headers: list[tuple[str, str]]
-) -> None:
-    answer = FakeAnswer(status, headers)
-    with pytest.raises(SourceInvalid):
+    with pytest.raises(error):
         open_answers(answer)
     assert answer.closed
 
@@ -270,3 +199,117 @@ def test_a_redirect_that_leads_nowhere_is_refused(answers: list[FakeAnswer]) -> 
     with pytest.raises(SourceInvalid):
         open_answers(*answers)
     assert all(answer.closed for answer in answers)
+
+
+def test_a_whole_file_is_asked_for_as_a_range_that_needs_no_validator() -> None:
+    egress = FakeEgress(FakeAnswer())
+    open_source(cast("Egress", egress), URL, LIMITS, Clock())
+    assert egress.headers[0]["Range"] == "bytes=0-"
+    assert "If-Range" not in egress.headers[0]
+
+
+RESUME = Resume(from_byte=4, etag='"a"', size_bytes=10)
+REST = [("ETag", '"a"'), ("Content-Range", "bytes 4-9/10"), ("Content-Length", "6")]
+
+
+def resume_answers(*answers: FakeAnswer, limits: Limits = LIMITS) -> Source:
+    return open_source(cast("Egress", FakeEgress(*answers)), URL, limits, Clock(), resume=RESUME)
+
+
+def test_a_rest_is_asked_for_under_its_etag_wherever_redirects_lead() -> None:
+    egress = FakeEgress(
+        FakeAnswer(302, [("Location", "//other.example/b")]),
+        FakeAnswer(307, [("Location", "/c")]),
+        FakeAnswer(206, REST),
+    )
+    source = open_source(cast("Egress", egress), URL, LIMITS, Clock(), resume=RESUME)
+    assert source.resumed_from == 4
+    for headers in egress.headers:
+        assert (headers["Range"], headers["If-Range"]) == ("bytes=4-", '"a"')
+
+
+def test_a_rest_counts_from_where_it_begins() -> None:
+    source = resume_answers(FakeAnswer(206, REST, [b"4567", b"89"]))
+    assert (source.resumed_from, source.received_bytes, source.size_bytes) == (4, 4, 10)
+    buffer = bytearray(4)
+    assert source.fill(buffer) == 4
+    assert (source.received_bytes, source.ended) == (8, False)
+    assert source.fill(buffer) == 2
+    assert (source.received_bytes, source.ended) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error"), [([b"45678"], SourceTruncated), ([b"456789x"], SourceInvalid)]
+)
+def test_a_rest_of_another_length_than_is_missing_is_refused(
+    pieces: list[bytes], error: type[IngestError]
+) -> None:
+    source = resume_answers(FakeAnswer(206, REST, pieces))
+    with pytest.raises(error):
+        source.fill(bytearray(100))
+
+
+def test_a_rest_of_a_file_that_is_too_large_is_refused() -> None:
+    answer = FakeAnswer(206, REST)
+    with pytest.raises(SourceTooLarge):
+        resume_answers(answer, limits=replace(LIMITS, max_bytes=9))
+    assert answer.closed
+
+
+def test_what_lies_before_a_rest_does_not_hide_a_drip() -> None:
+    clock = Clock()
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            clock.now += 1
+            yield b"12345"
+
+    answer = FakeAnswer(
+        206, [("ETag", '"a"'), ("Content-Range", "bytes 900-999/1000")], pieces=drip()
+    )
+    egress = cast("Egress", FakeEgress(answer))
+    source = open_source(egress, URL, LIMITS, clock, resume=Resume(900, '"a"', 1000))
+    with pytest.raises(SourceTooSlow):
+        source.fill(bytearray(100))
+
+
+def test_a_source_that_sends_all_is_read_from_the_start_without_being_asked_again() -> None:
+    egress = FakeEgress(FakeAnswer(200, [*length("5"), ("ETag", '"b"')], [b"01234"]))
+    source = open_source(cast("Egress", egress), URL, LIMITS, Clock(), resume=RESUME)
+    assert (source.resumed_from, source.received_bytes, source.size_bytes) == (0, 0, 5)
+    assert source.etag == '"b"'
+    assert source.fill(bytearray(5)) == 5
+    assert len(egress.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [FakeAnswer(416), FakeAnswer(206, content_range("bytes 4-9/10"))]
+)
+def test_a_source_that_is_another_by_now_is_told_apart_and_let_go(answer: FakeAnswer) -> None:
+    with pytest.raises(SourceChanged):
+        resume_answers(answer)
+    assert answer.closed
+
+
+def test_dates_are_told_by_the_clock_that_was_given() -> None:
+    answer = FakeAnswer(503, [("Retry-After", "Thu, 01 Jan 2026 00:00:30 GMT")])
+    egress = cast("Egress", FakeEgress(answer))
+    with pytest.raises(SourceUnavailable) as caught:
+        open_source(egress, URL, LIMITS, Clock(), now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    assert caught.value.retry_after_s == 30
+
+
+@pytest.mark.parametrize("cancellation", [Cancellation(), None], ids=["given", "its own"])
+def test_one_cancellation_covers_every_request_and_the_body(
+    cancellation: Cancellation | None,
+) -> None:
+    egress = FakeEgress(FakeAnswer(302, [("Location", "/b")]), FakeAnswer())
+    source = open_source(cast("Egress", egress), URL, LIMITS, Clock(), cancellation=cancellation)
+    used = egress.cancellations[0]
+    assert used is not None
+    assert egress.cancellations == [used, used]
+    assert used is (cancellation or used)
+    call = Call(Clock())
+    used.cover(call)
+    source.abort()
+    assert call.aborted
