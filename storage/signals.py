@@ -29,6 +29,7 @@ CONTROL_QUEUE = "control"
 WORKER_SILENT_AFTER_S = 15
 _PROGRESS_TTL_S = 60
 _WORKERS = "headrace:workers"
+_NUDGE = "headrace:nudge"
 # How long one wait on the wire may last; the caller's limit is kept by waiting again.
 _SLICE_S = 5.0
 
@@ -96,6 +97,14 @@ class Signals:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.delete(f"headrace:progress:{task_id}")
             pipeline.publish(f"headrace:ended:{task_id}", "1")
+            pipeline.execute()
+
+    def nudge(self) -> None:
+        """Have a dispatcher look for work now; many nudges are one."""
+        with _translate():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.lpush(_NUDGE, "1")
+            pipeline.ltrim(_NUDGE, 0, 0)
             pipeline.execute()
 
     @contextmanager

@@ -32,11 +32,12 @@ from storage.objects import s3
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.signals import CONTROL_QUEUE, INGEST_QUEUE, Signals
+from workers.attempt import Tools
 from workers.dispatch import Dispatcher
 from workers.egress import Egress, Policy
 from workers.leases import LeaseKeeper
 from workers.metrics import WorkerMetrics
-from workers.pipeline import Pipeline, Tools
+from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, build_prober
 from workers.sweep import Sweeper
 from workers.tasks import DISPATCH, RUN, SWEEP, register_control, register_ingest
@@ -79,7 +80,8 @@ def run_beat(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=name)
     database = Database(settings.sqlalchemy_url, pool_size=_CONTROL_THREADS)
     redis = Signals(settings.redis_url.get_secret_value())
-    report_services(check_services(database, redis))
+    store = s3.connect(settings, pool_size=_CONTROL_THREADS)
+    report_services(check_services(database, redis, store))
     app = create_celery(settings)
 
     def wake(task_id: str) -> None:
@@ -88,7 +90,9 @@ def run_beat(settings: Settings) -> None:
         except (OperationalError, OSError) as error:
             raise RedisUnavailable("Redis does not take messages.") from error
 
-    register_control(app, Dispatcher(database, redis, settings, wake), Sweeper(database, redis))
+    register_control(
+        app, Dispatcher(database, redis, settings, wake), Sweeper(database, redis, store, settings)
+    )
     app.conf.beat_schedule = {
         # A tick that nobody took in time is worth nothing: the next one does its work.
         name: {

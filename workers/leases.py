@@ -12,6 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
 from ingest.logs import get_logger
@@ -19,6 +22,10 @@ from ingest.model import Lease, Transfer
 from storage.records import leases
 from storage.records.database import Database
 from storage.signals import Signals
+
+T = TypeVar("T")
+# How often what could not be written is tried again while the lease lasts.
+_WRITE_EVERY_S = 0.5
 
 
 class HeldLease:
@@ -36,6 +43,7 @@ class HeldLease:
         self._clock = clock
         self._began = clock()
         self._lost = threading.Event()
+        self._at_loss: Callable[[], None] = lambda: None
         self._transferred_bytes = 0
         self._total_bytes: int | None = None
 
@@ -54,8 +62,43 @@ class HeldLease:
         self._transferred_bytes = transferred_bytes
 
     def lose(self) -> None:
-        """Mark the lease as lost."""
-        self._lost.set()
+        """Mark the lease as lost; may be called from any thread, and again."""
+        if not self._lost.is_set():
+            self._lost.set()
+            self._at_loss()
+
+    @contextmanager
+    def interrupting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Have ``interrupt`` called, from another thread, if the lease is lost in this block.
+
+        What waits for a source must not wait on for nothing.
+        """
+        self._at_loss = interrupt
+        try:
+            if self._lost.is_set():
+                interrupt()
+            yield
+        finally:
+            self._at_loss = lambda: None
+
+    def write(self, database: Database, action: Callable[[Connection], T]) -> T:
+        """Do something in one transaction, again and again while the database is silent.
+
+        A transaction whose commit was not answered may have been done: the action must find that
+        out by itself.
+
+        Raises:
+            LeaseLost: the lease ran out before the database came back.
+        """
+        while True:
+            try:
+                with database.transaction() as connection:
+                    return action(connection)
+            except DatabaseUnavailable:
+                self.check()
+                get_logger(__name__).warning("lease.write_put_off")
+                self._lost.wait(_WRITE_EVERY_S)
+                self.check()
 
     @property
     def transferred_bytes(self) -> int:
@@ -99,6 +142,7 @@ class LeaseKeeper:
         self._clock = clock
         self._held: set[HeldLease] = set()
         self._lock = threading.Lock()
+        self._let_go = threading.Condition(self._lock)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
@@ -129,8 +173,33 @@ class LeaseKeeper:
         try:
             yield held
         finally:
-            with self._lock:
+            with self._let_go:
                 self._held.discard(held)
+                self._let_go.notify_all()
+
+    def hand_back(self, timeout_s: float) -> bool:
+        """Give all tasks back that are still held, and have their threads let go.
+
+        For a worker that must stop before they are done: others go on with them at once.
+
+        Returns:
+            Whether all threads had let go before the time was over.
+        """
+        deadline = self._clock() + timeout_s
+        with self._lock:
+            held = {(one.lease.task.id, one.lease.attempt): one for one in self._held}
+        if held:
+            try:
+                with self._database.transaction() as connection:
+                    count = leases.hand_back(connection, list(held))
+                get_logger(__name__).info("worker.handed_back", tasks=count, worker=self.worker)
+            except DatabaseUnavailable:
+                # Their leases run out.
+                get_logger(__name__).warning("worker.hand_back_failed", worker=self.worker)
+        for one in held.values():
+            one.lose()
+        with self._let_go:
+            return self._let_go.wait_for(lambda: not self._held, max(0.0, deadline - self._clock()))
 
     def beat(self) -> None:
         """Do what one heartbeat does."""
@@ -152,6 +221,9 @@ class LeaseKeeper:
                 extended = leases.extend_leases(connection, list(held), self.lease_s)
         except DatabaseUnavailable:
             get_logger(__name__).warning("heartbeat.database_silent", worker=self.worker)
+            for one in held.values():
+                if self._clock() > one.good_until:
+                    one.lose()
             return
         for pair, one in held.items():
             if pair in extended:

@@ -1,69 +1,32 @@
 """One ingest, in reading order: claim, fetch, store, probe, finish.
 
-The only module that knows this order. Invariants:
+The only module that knows this order. Storing and probing stand in ``storing``, how an attempt ends
+in ``endings``. Invariants:
 
-- Nothing is stored under a name before the bytes are judged to be media and the checksum holds.
-- A file of one part is probed before it is stored. A longer one is probed where it lies. Whatever
-  fails after an object was stored, it is taken back before the task is said to have failed.
-- What ends a task is one transaction; only after it are the waiting told.
 - An attempt that lost its lease writes nothing. An object is only ever replaced where a dead
   attempt left it: an earlier one of the same task, or one of a task that ended without a file.
+- A longer file is gone on with where an earlier attempt ended, if store and source both confirm
+  it; otherwise it starts again.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import Executor
-from contextlib import suppress
-from dataclasses import dataclass
-
 import structlog
 
 from ingest.config import Settings
-from ingest.errors import (
-    DatabaseUnavailable,
-    HeadraceError,
-    InternalError,
-    LeaseLost,
-    ProbeFailed,
-    RedisUnavailable,
-    SourceEmpty,
-    SourceNotMedia,
-)
-from ingest.formats import SNIFF_BYTES, Format, describe_unknown, sniff
+from ingest.errors import HeadraceError, InternalError, LeaseLost, SourceChanged
 from ingest.logs import get_logger
-from ingest.model import File, Lease, MediaInfo
-from ingest.naming import clean_source_name, make_key
-from ingest.urls import SourceUrl, parse_source_url
-from storage.objects.store import ObjectStore
-from storage.records import files, tasks
-from storage.records.database import Database
-from storage.signals import Signals
-from workers.checksums import Checksums
-from workers.egress import Egress
+from ingest.model import File
+from storage.records import tasks
+from workers.answers import Resume
+from workers.attempt import Attempt, Tools, begin_attempt
+from workers.checkpoints import Resumption
+from workers.endings import finish, let_go, settle
 from workers.fetch import Limits, Source, open_source
-from workers.leases import HeldLease, LeaseKeeper
-from workers.metrics import WorkerMetrics
-from workers.placement import Placement
-from workers.probe import Prober
-from workers.transfer import PartSender
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """Everything an ingest works with, built once a process."""
-
-    settings: Settings
-    database: Database
-    signals: Signals
-    store: ObjectStore
-    egress: Egress
-    prober: Prober
-    leases: LeaseKeeper
-    metrics: WorkerMetrics
-    executor: Executor
-    clock: Callable[[], float] = time.monotonic
+from workers.filing import make_object_key
+from workers.leases import HeldLease
+from workers.storing import store_source, take_over
+from workers.watchdog import Cancellation
 
 
 class Pipeline:
@@ -77,7 +40,13 @@ class Pipeline:
         tools = self._tools
         asked = tools.clock()
         with tools.database.transaction() as connection:
-            lease = tasks.claim(connection, task_id, tools.leases.worker, tools.leases.lease_s)
+            lease = tasks.claim(
+                connection,
+                task_id,
+                tools.leases.worker,
+                tools.leases.lease_s,
+                host_limit=tools.settings.host_limit,
+            )
         if lease is None:
             get_logger(__name__).info("ingest.nothing_to_claim", task_id=task_id)
             return
@@ -104,139 +73,78 @@ class Pipeline:
             )
 
     def _attempt(self, held: HeldLease) -> str:
-        placement = Placement(self._tools.store, self._tools.database, held.lease)
+        attempt = begin_attempt(self._tools, held)
         try:
             try:
-                self._finish(held, self._ingest(held, placement))
-            except (LeaseLost, DatabaseUnavailable):
+                finish(attempt, _ingest(attempt))
+            except LeaseLost:
                 raise
             except HeadraceError as error:
-                return self._fail(held, placement, error)
+                # A source that was cut off because the lease is lost tells another error.
+                held.check()
+                settle(attempt, error)
+                return error.code
             except Exception as error:  # noqa: BLE001 - whatever it is, the task must end with it
                 get_logger(__name__).exception("ingest.broke")
                 broken = InternalError(f"Headrace failed with {type(error).__name__}.")
-                return self._fail(held, placement, broken)
-        except (LeaseLost, DatabaseUnavailable) as error:
-            # Nothing can be written now. When the lease has run out, the sweep gives the task to
-            # another attempt, which clears what this one may have stored.
+                settle(attempt, broken)
+                return broken.code
+        except LeaseLost as error:
             get_logger(__name__).warning("ingest.abandoned", reason=error.code)
+            let_go(attempt)
             return error.code
         return "complete"
 
-    def _ingest(self, held: HeldLease, placement: Placement) -> File:
-        tools, task = self._tools, held.lease.task
-        url = parse_source_url(task.order.url)
-        get_logger(__name__).info("ingest.started", source=url.redacted)
-        if task.order.filename is not None:
-            # A stranger's object is better found before the download than after.
-            placement.clear(_make_object_key(held.lease, ""))
-        limits = _make_limits(tools.settings, task.order.max_bytes)
-        source = open_source(tools.egress, url, limits, tools.clock)
+
+def _ingest(attempt: Attempt) -> File:
+    get_logger(__name__).info("ingest.started", source=attempt.url.redacted)
+    found = attempt.checkpoints.find()
+    if found is not None:
+        attempt.placement.begun_by = attempt.checkpoints.begun_by
+        if found.completed:
+            if attempt.placement.is_own(found.upload.key, found.size_bytes):
+                return take_over(attempt, found)
+            attempt.start_again()
+            found = None
+    if found is None and attempt.lease.task.order.filename is not None:
+        # A stranger's object is better found before the download than after.
+        attempt.placement.clear(make_object_key(attempt.lease, ""))
+    cancellation = Cancellation()
+    with attempt.held.interrupting(cancellation.abort):
+        source, found = _open(attempt, found, cancellation)
         try:
-            held.report(0, source.size_bytes)
-            return self._store(held, source, placement, url)
+            attempt.held.report(source.received_bytes, source.size_bytes)
+            return store_source(attempt, source, found)
         finally:
             source.close()
 
-    def _store(self, held: HeldLease, source: Source, placement: Placement, url: SourceUrl) -> File:
-        tools, lease = self._tools, held.lease
-        checksums = Checksums(lease.task.order.checksum)
 
-        def note_piece() -> None:
-            # A slow source takes long over one buffer: others want to see it move, and a lost
-            # lease must end it now.
-            held.report(source.received_bytes, source.size_bytes)
-            held.check()
-
-        def fill(buffer: bytearray) -> int:
-            held.check()
-            filled = source.fill(buffer, note_piece)
-            checksums.update(memoryview(buffer)[:filled])
-            return filled
-
-        first = bytearray(_choose_part_bytes(tools.settings, source.size_bytes))
-        filled = fill(first)
-        sniffed = _judge_content(bytes(first[: min(filled, SNIFF_BYTES)]))
-        if filled == len(first) and not source.ended:
-            media, key = self._store_long(held, source, placement, sniffed, first, fill, checksums)
-        else:
-            del first[filled:]
-            media, key = self._store_short(held, source, placement, sniffed, first, checksums)
-        return _make_file(lease, url, source, key, checksums.sha256, media)
-
-    def _store_short(
-        self,
-        held: HeldLease,
-        source: Source,
-        placement: Placement,
-        sniffed: Format,
-        content: bytearray,
-        checksums: Checksums,
-    ) -> tuple[MediaInfo, str]:
-        checksums.verify()
-        media = self._tools.prober.probe_bytes(content, sniffed)
-        key = _make_object_key(held.lease, media.extension)
-        name = _choose_shown_name(held.lease, source, media.extension)
-        headers = placement.make_headers(media.type, name, checksums.sha256)
-        held.check()
-        placement.put(key, content, headers)
-        return media, key
-
-    def _store_long(
-        self,
-        held: HeldLease,
-        source: Source,
-        placement: Placement,
-        sniffed: Format,
-        first: bytearray,
-        fill: Callable[[bytearray], int],
-        checksums: Checksums,
-    ) -> tuple[MediaInfo, str]:
-        tools = self._tools
-        key = _make_object_key(held.lease, sniffed.extension)
-        name = _choose_shown_name(held.lease, source, sniffed.extension)
-        headers = placement.make_headers(sniffed.type, name)
-        # The buffer is used again for later parts.
-        head = bytes(first[:SNIFF_BYTES])
-
-        def before_complete() -> None:
-            checksums.verify()
-            held.check()
-
-        sender = PartSender(tools.store, tools.executor, tools.settings.parts_in_flight)
-        placement.send(sender, key, headers, first, fill, before_complete)
-        url = tools.store.presign(key, int(tools.settings.probe_timeout_s) + 60, public=False)
+def _open(
+    attempt: Attempt, found: Resumption | None, cancellation: Cancellation
+) -> tuple[Source, Resumption | None]:
+    """Open the source where ``found`` ends; if it has another file now, at its beginning."""
+    tools = attempt.tools
+    limits = _make_limits(tools.settings, attempt.lease.task.order.max_bytes)
+    if found is not None:
+        resume = Resume(found.from_byte, found.etag, found.size_bytes)
         try:
-            media = tools.prober.probe_url(url, sniffed, head)
-        except ProbeFailed:
-            # ffprobe fails for want of the store just as it fails at a broken file.
-            tools.store.check()
-            raise
-        held.check()
-        return media, key
-
-    def _finish(self, held: HeldLease, file: File) -> None:
-        with self._tools.database.transaction() as connection:
-            if not tasks.complete(connection, held.lease, held.transferred_bytes):
-                raise LeaseLost("Another attempt has the task.")
-            if held.lease.task.order.filename is None:
-                tasks.reserve_name(connection, file.project_id, file.task_id, file.object_key)
-            files.insert_file(connection, file)
-        self._announce(held.lease.task.id)
-
-    def _fail(self, held: HeldLease, placement: Placement, error: HeadraceError) -> str:
-        held.check()
-        placement.take_back()
-        with self._tools.database.transaction() as connection:
-            if not tasks.fail(connection, held.lease, error, held.transferred_bytes):
-                raise LeaseLost("Another attempt has the task.")
-        self._announce(held.lease.task.id)
-        return error.code
-
-    def _announce(self, task_id: str) -> None:
-        # Whoever waits looks at the row now and then, so a lost word costs only time.
-        with suppress(RedisUnavailable):
-            self._tools.signals.announce_end(task_id)
+            source = open_source(
+                tools.egress,
+                attempt.url,
+                limits,
+                tools.clock,
+                resume=resume,
+                cancellation=cancellation,
+            )
+        except SourceChanged:
+            attempt.start_again()
+        else:
+            if source.resumed_from == found.from_byte:
+                return source, found
+            attempt.start_again()
+            return source, None
+    source = open_source(tools.egress, attempt.url, limits, tools.clock, cancellation=cancellation)
+    return source, None
 
 
 def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:
@@ -246,59 +154,4 @@ def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:
         lowest_bps=settings.lowest_bps,
         lowest_window_s=settings.lowest_window_s,
         max_redirects=settings.max_redirects,
-    )
-
-
-def _choose_part_bytes(settings: Settings, size_bytes: int | None) -> int:
-    part_bytes = settings.part_bytes_for(size_bytes)
-    # One byte more than a small file has, so that its end is seen in the first fill.
-    return part_bytes if size_bytes is None else min(part_bytes, size_bytes + 1)
-
-
-def _judge_content(head: bytes) -> Format:
-    if not head:
-        raise SourceEmpty("The source has no content: its body is empty.")
-    sniffed = sniff(head)
-    if sniffed is None:
-        raise SourceNotMedia(
-            f"The source is {describe_unknown(head)}, not a video, audio or image file."
-        )
-    return sniffed
-
-
-def _make_object_key(lease: Lease, extension: str) -> str:
-    order = lease.task.order
-    filename = order.filename or f"{lease.task.file_id}.{extension}"
-    return make_key(lease.key_prefix, order.folder, filename)
-
-
-def _choose_shown_name(lease: Lease, source: Source, extension: str) -> str:
-    task = lease.task
-    return (
-        task.order.filename or clean_source_name(str(source.url)) or f"{task.file_id}.{extension}"
-    )
-
-
-def _make_file(
-    lease: Lease, url: SourceUrl, source: Source, key: str, sha256: str, media: MediaInfo
-) -> File:
-    task = lease.task
-    return File(
-        id=task.file_id,
-        media_id=task.media_id,
-        project_id=task.project_id,
-        task_id=task.id,
-        object_key=key,
-        folder=task.order.folder,
-        filename=task.order.filename,
-        ref=task.order.ref,
-        metadata=task.order.metadata,
-        source=url.redacted,
-        source_name=clean_source_name(str(source.url)),
-        sha256=sha256,
-        filesize_bytes=source.received_bytes,
-        media=media,
-        # The database fills in the times.
-        created=task.created,
-        updated=task.updated,
     )

@@ -1,28 +1,29 @@
 """Where one attempt's object goes, and how it is taken away again.
 
-Every object carries the file and the attempt that made it. So an attempt can tell its own write,
-whose answer was lost on the way, from a stranger's object; it can clear what a dead attempt left;
-and it takes back only what it stored itself.
+Every object carries the file and the attempt that began to store it. So an attempt can tell its own
+write, whose answer was lost on the way, from a stranger's object; it can clear what a dead attempt
+left; and it takes back only what it stored itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 
-from ingest.errors import FileExists, ServiceError
+from ingest.errors import FileExists, ServiceError, StorageUnavailable, UploadLost
 from ingest.logs import get_logger
 from ingest.model import Lease
 from ingest.naming import make_disposition
-from storage.objects.store import ObjectHeaders, ObjectStore
+from storage.objects.store import ObjectHeaders, ObjectStore, Part, StoredObject, Upload
 from storage.records import lookups
 from storage.records.database import Database
-from workers.transfer import PartSender
 
 # Names of our own metadata on objects; S3 shows them as x-amz-meta-….
 META_FILE_ID = "headrace-file-id"
 META_ATTEMPT = "headrace-attempt"
 META_SHA256 = "headrace-sha256"
+# A late write of an attempt that was taken for dead may come between clearing and storing.
+_MOST_CLEARINGS = 3
 
 
 class Placement:
@@ -30,9 +31,13 @@ class Placement:
 
     Args:
         lease: the attempt; the task has reserved the key, so only leftovers can be in the way.
+
+    Attributes:
+        begun_by: the attempt whose number the object carries: the one that began its upload.
     """
 
     def __init__(self, store: ObjectStore, database: Database, lease: Lease) -> None:
+        self.begun_by = lease.attempt
         self._store = store
         self._database = database
         self._lease = lease
@@ -44,7 +49,7 @@ class Placement:
         """Return what the object carries; ``name`` is what a browser saves it as."""
         metadata = {
             META_FILE_ID: self._lease.task.file_id,
-            META_ATTEMPT: str(self._lease.attempt),
+            META_ATTEMPT: str(self.begun_by),
         }
         if sha256 is not None:
             metadata[META_SHA256] = sha256
@@ -84,42 +89,54 @@ class Placement:
             FileExists, StorageUnavailable
         """
         self._touched = key
+        for _ in range(_MOST_CLEARINGS):
+            with suppress(FileExists):
+                self._store.put(key, content, headers, overwrite=False)
+                return
+            self.clear(key)
+        self._store.put(key, content, headers, overwrite=False)
+
+    def complete(self, upload: Upload, parts: Sequence[Part]) -> None:
+        """Make a longer file visible from all its parts.
+
+        Raises:
+            FileExists, StorageUnavailable, UploadLost
+        """
+        self._touched = upload.key
+        # Done already: by a request whose answer was lost, or by an attempt taken for dead.
+        if self.is_own(upload.key):
+            return
+        self.clear(upload.key)
         try:
-            self._store.put(key, content, headers, overwrite=False)
-        except FileExists:
-            self.clear(key)
-            self._store.put(key, content, headers, overwrite=False)
-
-    def send(
-        self,
-        sender: PartSender,
-        key: str,
-        headers: ObjectHeaders,
-        first: bytearray,
-        fill: Callable[[bytearray], int],
-        before_complete: Callable[[], None],
-    ) -> None:
-        """Store a longer file; see :meth:`workers.transfer.PartSender.send`."""
-        self._touched = key
-
-        def prepare() -> None:
-            before_complete()
-            self.clear(key)
-
-        sender.send(key, headers, first, fill, prepare, lambda: self._is_own(key))
+            self._store.complete(upload, parts, overwrite=False)
+        except (FileExists, StorageUnavailable, UploadLost):
+            if not self.is_own(upload.key):
+                raise
 
     def take_back(self) -> None:
         """Delete what this attempt has stored, if it has; a silent store keeps it as a leftover."""
         if self._touched is None:
             return
         with suppress(ServiceError):
-            if self._is_own(self._touched):
+            if self.is_own(self._touched):
                 self._store.delete(self._touched)
 
-    def _is_own(self, key: str) -> bool:
+    def is_own(self, key: str, size_bytes: int | None = None) -> bool:
+        """Return whether the object under a key was made from this task's present upload.
+
+        Args:
+            size_bytes: how long it has to be, where that is known.
+        """
         found = self._store.describe(key)
         return (
             found is not None
-            and found.metadata.get(META_FILE_ID) == self._lease.task.file_id
-            and found.metadata.get(META_ATTEMPT) == str(self._lease.attempt)
+            and is_made_by(found, self._lease.task.file_id, self.begun_by)
+            and size_bytes in {None, found.size_bytes}
         )
+
+
+def is_made_by(found: StoredObject, file_id: str, begun_by: int) -> bool:
+    """Return whether an object is what that attempt at that file began to store."""
+    return found.metadata.get(META_FILE_ID) == file_id and found.metadata.get(META_ATTEMPT) == str(
+        begun_by
+    )

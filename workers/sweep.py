@@ -1,23 +1,53 @@
-"""Clean-up after workers that fell silent. Any number of sweepers may run at once."""
+"""Clean-up after what died: leases that ran out, uploads that nobody will complete.
+
+Invariants: any number of sweepers may run at once, and what one does another may do again; an
+upload of a task that may still go on with it is left alone; so is everything in the bucket that is
+not Headrace's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
+from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
 from ingest.states import ENDED
-from storage.records import leases
+from storage.objects.store import ObjectStore, PendingUpload, Upload
+from storage.records import leases, uploads
 from storage.records.database import Database
+from storage.records.uploads import DeadUpload
 from storage.signals import Signals
+from workers.placement import is_made_by
+
+# Younger uploads that no row accounts for may be noted in a moment.
+_STRANGE_AFTER = timedelta(hours=1)
+_BATCH = 100
 
 
 class Sweeper:
-    """Takes tasks back whose lease has run out."""
+    """Cleans up.
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    Args:
+        now: the time, aware; uploads in the store are dated by the store's clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        store: ObjectStore,
+        settings: Settings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
         self._signals = signals
+        self._store = store
+        self._keep_s = settings.resume_keep_s
+        self._now = now
 
     def sweep(self) -> int:
         """Release every expired lease; return how many there were.
@@ -32,4 +62,62 @@ class Sweeper:
             if status in ENDED:
                 with suppress(RedisUnavailable):
                     self._signals.announce_end(task_id)
+        if released:
+            with suppress(RedisUnavailable):
+                self._signals.nudge()
         return len(released)
+
+    def sweep_uploads(self) -> int:
+        """Abort every upload that nobody will complete; return how many there were.
+
+        Raises:
+            DatabaseUnavailable, StorageUnavailable: what is left is done by the next call.
+        """
+        return self._abort_dead() + self._abort_strange()
+
+    def _abort_dead(self) -> int:
+        count = 0
+        while True:
+            with self._database.transaction() as connection:
+                found = uploads.list_dead(connection, self._keep_s, _BATCH)
+            for dead in found:
+                count += self._abort(dead)
+            if len(found) < _BATCH:
+                return count
+
+    def _abort(self, dead: DeadUpload) -> int:
+        if dead.upload_id is not None:
+            open_uploads = [Upload(dead.object_key, dead.upload_id)]
+        else:
+            open_uploads = self._find_strange(self._store.list_uploads(dead.object_key), dead)
+        for upload in open_uploads:
+            self._store.abort(upload)
+        if dead.left_object:
+            found = self._store.describe(dead.object_key)
+            if found is not None and is_made_by(found, dead.file_id, dead.begun_by):
+                self._store.delete(dead.object_key)
+        with self._database.transaction() as connection:
+            uploads.drop(connection, dead.task_id, dead.begun_by)
+        get_logger(__name__).info("sweep.upload_aborted", task_id=dead.task_id, key=dead.object_key)
+        return len(open_uploads)
+
+    def _find_strange(self, listed: Iterable[PendingUpload], dead: DeadUpload) -> list[Upload]:
+        there = [one.upload for one in listed if one.upload.key == dead.object_key]
+        with self._database.transaction() as connection:
+            known = uploads.list_known(connection, [upload.upload_id for upload in there])
+        return [upload for upload in there if upload.upload_id not in known]
+
+    def _abort_strange(self) -> int:
+        count = 0
+        latest = self._now() - _STRANGE_AFTER
+        old = (one.upload for one in self._store.list_uploads() if one.begun < latest)
+        while batch := {upload.upload_id: upload for upload in islice(old, _BATCH)}:
+            with self._database.transaction() as connection:
+                strange = uploads.list_strange(
+                    connection, {upload_id: one.key for upload_id, one in batch.items()}
+                )
+            for upload_id in strange:
+                self._store.abort(batch[upload_id])
+                get_logger(__name__).warning("sweep.stray_aborted", key=batch[upload_id].key)
+                count += 1
+        return count

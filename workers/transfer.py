@@ -1,21 +1,18 @@
-"""From a source into a multipart upload, in memory that does not depend on the file.
+"""From a source into the parts of an upload, in memory that does not depend on the file.
 
 One ingest holds ``parts_in_flight + 1`` buffers of one part each: while those in flight are sent,
-the next is filled. Buffers are used again as their parts are done. Whatever fails, the upload is
-aborted, after every part still on the wire has ended; where the store is silent even then, its
-parts stay until the bucket's own rule for incomplete uploads removes them.
+the next is filled. Buffers are used again as their parts are done. Whatever fails, nothing is on
+the wire any more when :meth:`PartSender.send` returns or raises; what becomes of the upload is the
+caller's to decide.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import suppress
 
-from ingest.errors import FileExists, ServiceError, StorageUnavailable
-from ingest.logs import get_logger
-from storage.objects.store import ObjectHeaders, ObjectStore, Part, Upload
+from storage.objects.store import ObjectStore, Part, Upload
 
 
 class PartSender:
@@ -34,72 +31,63 @@ class PartSender:
 
     def send(
         self,
-        key: str,
-        headers: ObjectHeaders,
+        upload: Upload,
+        done: Sequence[Part],
         first: bytearray,
+        filled: int,
         fill: Callable[[bytearray], int],
-        before_complete: Callable[[], None],
-        is_there: Callable[[], bool],
-    ) -> None:
-        """Upload a file that is longer than one part.
+        note: Callable[[Part, bytes | None], None],
+        export: Callable[[], bytes | None],
+    ) -> list[Part]:
+        """Send what follows the parts that are done; return all parts.
 
         Args:
-            first: the first part, full; its length is the part size.
+            done: the parts the store has already, from the first on.
+            first: the next part; its length is the part size.
+            filled: how much of it there is; less than its length only at the end of the file.
             fill: puts the next bytes into a buffer and returns how many; less than its length
                 only at the end of the file.
-            before_complete: called when all parts are stored and nothing is visible yet; what it
-                raises keeps the object from ever being visible.
-            is_there: whether the object became visible although completing it seemed to fail,
-                because the answer was lost.
+            note: told of each part that the store has taken, with what ``export`` gave when its
+                last byte was read; called from any thread, and what it raises ends the sending.
+            export: gives the state of the digests of what was filled so far.
 
         Raises:
-            StorageUnavailable, FileExists, and whatever ``fill`` or ``before_complete`` raise.
+            StorageUnavailable, UploadLost, and whatever ``fill`` or ``note`` raise.
         """
-        upload = self._store.begin(key, headers)
         in_flight: deque[tuple[Future[Part], bytearray]] = deque()
+
+        def put(number: int, buffer: bytearray, digests: bytes | None) -> Part:
+            part = self._store.put_part(upload, number, buffer)
+            note(part, digests)
+            return part
+
         try:
-            parts = self._send_parts(upload, first, fill, in_flight)
-            before_complete()
-            try:
-                self._store.complete(upload, parts, overwrite=False)
-            except (FileExists, StorageUnavailable):
-                if not is_there():
-                    raise
+            parts = list(done)
+            part_bytes = len(first)
+            buffer, number = first, len(parts)
+            while filled:
+                number += 1
+                if filled < part_bytes:
+                    del buffer[filled:]
+                in_flight.append((self._executor.submit(put, number, buffer, export()), buffer))
+                if filled < part_bytes:
+                    break
+                if len(in_flight) <= self._parts_in_flight:
+                    buffer = bytearray(part_bytes)
+                else:
+                    buffer = _take_oldest(in_flight, parts)
+                filled = fill(buffer)
+            while in_flight:
+                _take_oldest(in_flight, parts)
         except BaseException:
             wait([future for future, _ in in_flight if not future.cancel()])
-            # The first error is the one to tell.
-            with suppress(ServiceError):
-                self._store.abort(upload)
             raise
-        get_logger(__name__).debug("transfer.completed", key=key, parts=len(parts))
-
-    def _send_parts(
-        self,
-        upload: Upload,
-        first: bytearray,
-        fill: Callable[[bytearray], int],
-        in_flight: deque[tuple[Future[Part], bytearray]],
-    ) -> list[Part]:
-        parts: list[Part] = []
-        part_bytes = len(first)
-        buffer, filled, number = first, part_bytes, 0
-        while filled:
-            number += 1
-            if filled < part_bytes:
-                del buffer[filled:]
-            in_flight.append(
-                (self._executor.submit(self._store.put_part, upload, number, buffer), buffer)
-            )
-            if filled < part_bytes:
-                break
-            if number <= self._parts_in_flight:
-                buffer = bytearray(part_bytes)
-            else:
-                future, buffer = in_flight[0]
-                parts.append(future.result())
-                in_flight.popleft()
-            filled = fill(buffer)
-        while in_flight:
-            parts.append(in_flight[0][0].result())
-            in_flight.popleft()
         return parts
+
+
+def _take_oldest(in_flight: deque[tuple[Future[Part], bytearray]], parts: list[Part]) -> bytearray:
+    """Wait for the part that was sent first; return its buffer."""
+    future, buffer = in_flight[0]
+    parts.append(future.result())
+    in_flight.popleft()
+    return buffer

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from ingest.errors import FileExists
-from storage.objects.store import Content, ObjectHeaders, Part, StoredObject, Upload
+from ingest.errors import FileExists, UploadLost
+from storage.objects.store import (
+    Content,
+    ObjectHeaders,
+    Part,
+    PendingUpload,
+    StoredObject,
+    StoredPart,
+    Upload,
+)
+
+
+@dataclass(slots=True)
+class _Upload:
+    key: str
+    headers: ObjectHeaders
+    begun: datetime
+    parts: dict[int, bytes] = field(default_factory=dict)
 
 
 class MemoryObjectStore:
@@ -15,7 +34,7 @@ class MemoryObjectStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[bytes, ObjectHeaders]] = {}
-        self._uploads: dict[str, tuple[ObjectHeaders, dict[int, bytes]]] = {}
+        self._uploads: dict[str, _Upload] = {}
         self._begun = 0
 
     def check(self) -> None:
@@ -31,27 +50,52 @@ class MemoryObjectStore:
         with self._lock:
             self._begun += 1
             upload = Upload(key, f"upload-{self._begun}")
-            self._uploads[upload.upload_id] = (headers, {})
+            self._uploads[upload.upload_id] = _Upload(key, headers, datetime.now(UTC))
             return upload
 
     def put_part(self, upload: Upload, number: int, body: Content) -> Part:
         """Store one part."""
         with self._lock:
-            self._uploads[upload.upload_id][1][number] = bytes(body)
-            return Part(number, f"etag-{number}")
+            self._get_upload(upload).parts[number] = bytes(body)
+            return Part(number, _make_etag(bytes(body)))
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Join the parts into an object."""
         with self._lock:
-            headers, stored = self._uploads[upload.upload_id]
-            body = b"".join(stored[part.number] for part in parts)
-            self._place(upload.key, body, headers, overwrite=overwrite)
+            found = self._get_upload(upload)
+            for part in parts:
+                stored = found.parts.get(part.number)
+                if stored is None or _make_etag(stored) != part.etag:
+                    raise UploadLost(f"Part {part.number} is not what it was.")
+            body = b"".join(found.parts[part.number] for part in parts)
+            self._place(upload.key, body, found.headers, overwrite=overwrite)
             del self._uploads[upload.upload_id]
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload."""
         with self._lock:
             self._uploads.pop(upload.upload_id, None)
+
+    def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
+        """Return the parts of an upload."""
+        with self._lock:
+            found = self._uploads.get(upload.upload_id)
+            if found is None:
+                return None
+            return [
+                StoredPart(number, _make_etag(body), len(body))
+                for number, body in sorted(found.parts.items())
+            ]
+
+    def list_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
+        """Walk through the uploads as they are now."""
+        with self._lock:
+            found = [
+                PendingUpload(Upload(one.key, upload_id), one.begun)
+                for upload_id, one in self._uploads.items()
+                if one.key.startswith(prefix)
+            ]
+        yield from sorted(found, key=lambda one: (one.upload.key, one.upload.upload_id))
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what is known of an object."""
@@ -85,12 +129,17 @@ class MemoryObjectStore:
         with self._lock:
             return self._objects[key][0]
 
-    def list_uploads(self) -> list[str]:
-        """Return the ids of uploads neither completed nor aborted."""
-        with self._lock:
-            return sorted(self._uploads)
+    def _get_upload(self, upload: Upload) -> _Upload:
+        found = self._uploads.get(upload.upload_id)
+        if found is None:
+            raise UploadLost("There is no such upload.")
+        return found
 
     def _place(self, key: str, body: bytes, headers: ObjectHeaders, *, overwrite: bool) -> None:
         if not overwrite and key in self._objects:
             raise FileExists(f"An object '{key}' is in the bucket already.")
         self._objects[key] = (body, headers)
+
+
+def _make_etag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()

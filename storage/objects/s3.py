@@ -18,8 +18,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ingest.errors import ConfigError, FileExists, StorageUnavailable
-from storage.objects.store import Content, ObjectHeaders, Part, StoredObject, Upload
+from ingest.errors import ConfigError, FileExists, StorageUnavailable, UploadLost
+from storage.objects.store import (
+    Content,
+    ObjectHeaders,
+    Part,
+    PendingUpload,
+    StoredObject,
+    StoredPart,
+    Upload,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 
 _EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
+_LOST_CODES = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 _NO_BUCKET_CODES = frozenset({"NoSuchBucket"})
 
 
@@ -126,6 +135,35 @@ class S3ObjectStore:
                 if _read_code(error) not in _MISSING_CODES:
                     raise
 
+    def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
+        """Return the parts of an upload, however many pages they fill."""
+        found: list[StoredPart] = []
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
+        )
+        try:
+            with self._translate("list the parts of an upload"):
+                for page in pages:
+                    found += [
+                        StoredPart(part["PartNumber"], part["ETag"], part["Size"])
+                        for part in page.get("Parts", [])
+                    ]
+        except UploadLost:
+            return None
+        return found
+
+    def list_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
+        """Walk through the uploads in the bucket, page by page."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=prefix
+        )
+        with self._translate("list uploads"):
+            for page in pages:
+                for one in page.get("Uploads", []):
+                    # A server may take the prefix for a folder.
+                    if one["Key"].startswith(prefix):
+                        yield PendingUpload(Upload(one["Key"], one["UploadId"]), one["Initiated"])
+
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object."""
         with self._translate("look at an object"):
@@ -171,6 +209,8 @@ class S3ObjectStore:
             code = _read_code(error)
             if code in _EXISTS_CODES:
                 raise FileExists("An object with this key is in the bucket already.") from error
+            if code in _LOST_CODES:
+                raise UploadLost("The object store no longer has the upload.") from error
             if code in _NO_BUCKET_CODES:
                 raise StorageUnavailable(f"There is no bucket '{self._bucket}'.") from error
             raise StorageUnavailable(f"The object store refused to {verb}: {code}.") from error

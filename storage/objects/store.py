@@ -7,6 +7,8 @@ Obligations of every implementation (tests/contract checks each on all of them):
   that complete uploads of one key in the same moment may both be told that they won (SeaweedFS).
 - ``delete`` and ``abort`` of what is not there succeed, so that clean-up can be repeated.
 - A part that is put again under its number replaces the first.
+- What is asked of an upload that is gone, or completed from parts the store does not have so,
+  raises ``UploadLost``.
 - Each body is checked on its way: a store that received other bytes than were sent refuses them.
 - What fails for want of the server raises ``StorageUnavailable`` (retryable).
 - Every method may be called from several threads.
@@ -14,8 +16,9 @@ Obligations of every implementation (tests/contract checks each on all of them):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 # A buffer is stored as it is; whoever calls keeps it unchanged until the call returns.
@@ -59,6 +62,23 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of an upload, as the store lists it."""
+
+    number: int
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """An upload that is neither completed nor aborted; ``begun`` is aware, by the store's clock."""
+
+    upload: Upload
+    begun: datetime
+
+
 class ObjectStore(Protocol):
     """The operations; see the module for what they must hold."""
 
@@ -79,6 +99,12 @@ class ObjectStore(Protocol):
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload and its parts."""
+
+    def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
+        """Return the parts the store has, in order; None where there is no such upload."""
+
+    def list_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
+        """Walk through all uploads in the bucket whose keys begin so, whoever began them."""
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object, or None where there is none."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from ingest.errors import Failure
-from ingest.model import Attempt, Order, Page, Task
+from ingest.model import Attempt, Lease, Order, Page, Task
 from ingest.states import Status
 from storage.records.listing import Window, read_page
 from storage.records.tables import attempts, tasks
@@ -42,6 +42,14 @@ def left_nothing(connection: Connection, file_id: str) -> bool:
     query = select(tasks.c.status).where(tasks.c.file_id == file_id)
     status = connection.execute(query).scalar_one_or_none()
     return status in {Status.FAILED, Status.CANCELLED}
+
+
+def is_cancelled(connection: Connection, lease: Lease) -> bool:
+    """Return whether a task was cancelled under this attempt, and nobody has taken it up again."""
+    query = select(tasks.c.status).where(
+        tasks.c.id == lease.task.id, tasks.c.attempt == lease.attempt
+    )
+    return connection.execute(query).scalar_one_or_none() == Status.CANCELLED
 
 
 def list_attempts(

@@ -37,8 +37,8 @@ from sqlalchemy.exc import IntegrityError
 from ingest.errors import Cancelled, Failure, FileExists, HeadraceError
 from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Order, Project, Task
+from ingest.signed_urls import find_host
 from ingest.states import Status, find_sources
-from ingest.urls import parse_source_url
 from storage.records.lookups import to_task
 from storage.records.tables import attempts, names, projects, tasks
 
@@ -81,7 +81,7 @@ def create(
             kind="ingest",
             file_id=make_id(Prefix.FILE),
             media_id=make_id(Prefix.MEDIA),
-            source_host=parse_source_url(order.url).host,
+            source_host=find_host(order.url),
             url_expires=url_expires,
             max_attempts=max_attempts,
             request_id=request_id,
@@ -306,7 +306,7 @@ def change_url(
         )
         .values(
             url=url,
-            source_host=parse_source_url(url).host,
+            source_host=find_host(url),
             url_expires=url_expires,
             next_attempt_at=None,
             updated=func.now(),

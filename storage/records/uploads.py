@@ -4,14 +4,13 @@ Invariants:
 
 - A row is written before the store is asked to begin an upload, so whatever dies in between, its
   key is known and the upload can be found by listing that key.
-- Only the attempt that has adopted an upload, and whose lease still holds, writes to its row. What
-  it learns here it may act on: an upload whose row it has deleted is nobody else's.
+- Only the attempt that has adopted an upload, and whose lease still holds, writes to its row.
 - A row lives until its upload is completed or aborted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,26 +21,32 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     literal,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from ingest.model import Checkpoint, FinishedPart, Lease
 from ingest.states import Status
-from storage.records.tables import parts, tasks, uploads
+from storage.records.tables import names, parts, tasks, uploads
 
 
 @dataclass(frozen=True, slots=True)
 class DeadUpload:
-    """An upload that no attempt will go on with; ``upload_id`` is None where nobody noted it."""
+    """An upload that no attempt will go on with.
+
+    ``upload_id`` is None where nobody noted it. ``left_object`` says that the task ended without a
+    file, so that the object the upload became, if it did, is a leftover too.
+    """
 
     task_id: str
+    file_id: str
     begun_by: int
     object_key: str
     upload_id: str | None
+    left_object: bool
 
 
 def plan(
@@ -76,8 +81,12 @@ def plan(
             for value, column in zip(values.values(), columns, strict=True)
         )
     ).where(_holds(lease))
-    added = connection.execute(insert(uploads).from_select(columns, wanted))
-    return added.rowcount == 1
+    # Planned twice where the first commit was not answered.
+    connection.execute(insert(uploads).from_select(columns, wanted).on_conflict_do_nothing())
+    planned = exists().where(
+        uploads.c.task_id == lease.task.id, uploads.c.begun_by == lease.attempt, _holds(lease)
+    )
+    return bool(connection.execute(select(planned)).scalar_one())
 
 
 def note_begun(connection: Connection, lease: Lease, upload_id: str) -> bool:
@@ -110,7 +119,13 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
         uploads.c.adopted_by == lease.attempt,
         _holds(lease),
     )
-    added = connection.execute(insert(parts).from_select(columns, wanted))
+    adding = insert(parts).from_select(columns, wanted)
+    added = connection.execute(
+        adding.on_conflict_do_update(
+            index_elements=["task_id", "begun_by", "number"],
+            set_={"etag": adding.excluded.etag, "digests": adding.excluded.digests},
+        )
+    )
     return added.rowcount == 1
 
 
@@ -178,29 +193,26 @@ def adopt(connection: Connection, lease: Lease, begun_by: int, keep_parts: int) 
     return True
 
 
-def disown(connection: Connection, lease: Lease, begun_by: int) -> bool:
-    """Delete the row of an upload that this attempt has adopted and will abort.
+def may_abort(connection: Connection, lease: Lease, begun_by: int) -> bool:
+    """Return whether an upload is this attempt's to abort.
 
-    That may be done while the lease holds, and afterwards if the task was cancelled. A task whose
-    lease was merely lost is another attempt's, and so is what it has begun.
-
-    Returns:
-        False if the upload is not this attempt's to abort.
+    That is so while its lease holds, and afterwards if the task was cancelled. A task whose lease
+    was merely lost is another attempt's, and so is what it has begun.
     """
-    own = exists().where(
-        tasks.c.id == lease.task.id,
-        tasks.c.attempt == lease.attempt,
-        tasks.c.status.in_([Status.PROCESSING, Status.CANCELLED]),
-    )
-    dropped = connection.execute(
-        delete(uploads).where(
+    own = (
+        exists()
+        .where(
             uploads.c.task_id == lease.task.id,
             uploads.c.begun_by == begun_by,
             uploads.c.adopted_by == lease.attempt,
-            own,
+        )
+        .where(
+            tasks.c.id == lease.task.id,
+            tasks.c.attempt == lease.attempt,
+            tasks.c.status.in_([Status.PROCESSING, Status.CANCELLED]),
         )
     )
-    return dropped.rowcount == 1
+    return bool(connection.execute(select(own)).scalar_one())
 
 
 def drop(connection: Connection, task_id: str, begun_by: int) -> None:
@@ -218,25 +230,33 @@ def list_dead(connection: Connection, keep_s: float, limit: int = 100) -> Sequen
     replaced, and what was planned by an attempt that is over.
     """
     later = uploads.alias("later")
-    replaced = exists().where(
-        later.c.task_id == uploads.c.task_id,
-        later.c.begun_by > uploads.c.begun_by,
-        later.c.upload_id.is_not(None),
+    later_one = exists().where(
+        later.c.task_id == uploads.c.task_id, later.c.begun_by > uploads.c.begun_by
     )
     over = or_(tasks.c.status != Status.PROCESSING, tasks.c.attempt > uploads.c.begun_by)
-    dead = or_(
+    ended = or_(
         tasks.c.status.in_([Status.COMPLETE, Status.CANCELLED]),
         and_(
             tasks.c.status == Status.FAILED,
             tasks.c.finished < func.now() - timedelta(seconds=keep_s),
         ),
-        replaced,
-        and_(uploads.c.upload_id.is_(None), over),
+    )
+    replaced = later_one.where(later.c.upload_id.is_not(None))
+    # While a later one is planned under the same key, the two could not be told apart.
+    unnoted = and_(
+        uploads.c.upload_id.is_(None), over, ~later_one.where(later.c.upload_id.is_(None))
     )
     rows = connection.execute(
-        select(uploads.c.task_id, uploads.c.begun_by, uploads.c.object_key, uploads.c.upload_id)
+        select(
+            uploads.c.task_id,
+            tasks.c.file_id,
+            uploads.c.begun_by,
+            uploads.c.object_key,
+            uploads.c.upload_id,
+            tasks.c.status.in_([Status.FAILED, Status.CANCELLED]),
+        )
         .join(tasks, tasks.c.id == uploads.c.task_id)
-        .where(dead)
+        .where(or_(ended, replaced, unnoted))
         .order_by(uploads.c.task_id, uploads.c.begun_by)
         .limit(limit)
     )
@@ -249,6 +269,29 @@ def list_known(connection: Connection, upload_ids: Sequence[str]) -> frozenset[s
         select(uploads.c.upload_id).where(uploads.c.upload_id.in_(upload_ids))
     )
     return frozenset(rows.scalars())
+
+
+def list_strange(connection: Connection, found: Mapping[str, str]) -> Sequence[str]:
+    """Return those of the uploads found in the store that are ours and that no row accounts for.
+
+    Ours are those under a key that a task or a file has, by name or by the file's id. A row that is
+    planned and whose upload nobody noted yet accounts for whatever lies under its key.
+
+    Args:
+        found: object keys by upload id.
+    """
+    known = list_known(connection, list(found))
+    keys = list(found.values())
+    planned = select(uploads.c.object_key).where(
+        uploads.c.object_key.in_(keys), uploads.c.upload_id.is_(None)
+    )
+    named = select(names.c.object_key).where(names.c.object_key.in_(keys))
+    by_file_id = {key.rpartition("/")[2].partition(".")[0]: key for key in keys}
+    unnamed = select(tasks.c.file_id).where(tasks.c.file_id.in_(by_file_id))
+    ours = set(connection.execute(named).scalars())
+    ours |= {by_file_id[file_id] for file_id in connection.execute(unnamed).scalars()}
+    ours -= set(connection.execute(planned).scalars())
+    return [upload_id for upload_id, key in found.items() if upload_id not in known and key in ours]
 
 
 def _holds(lease: Lease) -> ColumnElement[bool]:

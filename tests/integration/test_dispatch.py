@@ -10,6 +10,7 @@ import pytest
 from ingest.config import Settings
 from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
 from ingest.states import Status
+from storage.objects.memory import MemoryObjectStore
 from storage.records import leases, lookups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
@@ -110,7 +111,7 @@ def test_without_redis_nothing_is_marked_as_woken(
 
 
 def test_a_sweep_gives_back_what_has_attempts_left_and_ends_what_has_not(
-    records: Database, signals: Signals, make_task: MakeTask, claim: Claim
+    settings: Settings, records: Database, signals: Signals, make_task: MakeTask, claim: Claim
 ) -> None:
     again, last, running = make_task(), make_task(max_attempts=1), make_task()
     for task in (again, last):
@@ -118,28 +119,30 @@ def test_a_sweep_gives_back_what_has_attempts_left_and_ends_what_has_not(
     claim(running)
 
     with signals.listen_for_end(last.id) as wait:
-        assert Sweeper(records, signals).sweep() == 2
+        assert Sweeper(records, signals, MemoryObjectStore(), settings).sweep() == 2
         # Whoever waits for a task that ended here is woken as by a worker.
         assert wait(5)
 
     with records.transaction() as connection:
         counts = lookups.count_by_status(connection)
     assert (counts[Status.PENDING], counts[Status.FAILED], counts[Status.PROCESSING]) == (1, 1, 1)
-    assert Sweeper(records, signals).sweep() == 0
+    assert Sweeper(records, signals, MemoryObjectStore(), settings).sweep() == 0
 
 
 def test_a_sweep_is_done_without_redis_too(
-    records: Database, make_task: MakeTask, claim: Claim, closed_port: int
+    settings: Settings, records: Database, make_task: MakeTask, claim: Claim, closed_port: int
 ) -> None:
     claim(make_task(max_attempts=1), lease_s=-1)
     gone = Signals(f"redis://127.0.0.1:{closed_port}/0")
-    assert Sweeper(records, gone).sweep() == 1
+    assert Sweeper(records, gone, MemoryObjectStore(), settings).sweep() == 1
 
 
-def test_a_sweep_without_a_database_says_so(signals: Signals, closed_port: int) -> None:
+def test_a_sweep_without_a_database_says_so(
+    settings: Settings, signals: Signals, closed_port: int
+) -> None:
     gone = Database(f"postgresql+psycopg://user@127.0.0.1:{closed_port}/none")
     with pytest.raises(DatabaseUnavailable):
-        Sweeper(gone, signals).sweep()
+        Sweeper(gone, signals, MemoryObjectStore(), settings).sweep()
     gone.close()
 
 
@@ -163,14 +166,14 @@ def test_a_keeper_keeps_leases_alive_tells_progress_and_gives_a_sign_of_life(
 
 
 def test_a_keeper_notices_a_lease_that_somebody_else_has(
-    records: Database, signals: Signals, make_task: MakeTask, claim: Claim
+    settings: Settings, records: Database, signals: Signals, make_task: MakeTask, claim: Claim
 ) -> None:
     task = make_task()
     lease = claim(task, lease_s=-1)
     keeper = LeaseKeeper(records, signals, worker="worker-1", lease_s=60, heartbeat_s=1)
     with keeper.hold(lease, asked=1e12) as held:
         held.check()
-        Sweeper(records, signals).sweep()
+        Sweeper(records, signals, MemoryObjectStore(), settings).sweep()
         claim(task, "worker-2")
         keeper.beat()
         with pytest.raises(LeaseLost):

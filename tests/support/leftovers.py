@@ -24,8 +24,7 @@ def make_order(url: str, **more: object) -> JsonDict:
 
 def list_uploads(store: S3ObjectStore) -> list[str]:
     """Return the keys of multipart uploads that were neither completed nor aborted."""
-    answer = store._client.list_multipart_uploads(Bucket=store._bucket)
-    return [upload["Key"] for upload in answer.get("Uploads", [])]
+    return [pending.upload.key for pending in store.list_uploads()]
 
 
 def fail_cleanly(

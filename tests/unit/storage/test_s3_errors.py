@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from botocore.parsers import ResponseParserError
 
 from ingest.config import Settings, load_settings
-from ingest.errors import FileExists, HeadraceError, StorageUnavailable
+from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 
@@ -45,7 +45,8 @@ def _answer(code: str) -> ClientError:
         (_answer("AccessDenied"), StorageUnavailable),
         (_answer("SlowDown"), StorageUnavailable),
         (_answer("InternalError"), StorageUnavailable),
-        (_answer("NoSuchUpload"), StorageUnavailable),
+        (_answer("NoSuchUpload"), UploadLost),
+        (_answer("InvalidPart"), UploadLost),
         (ClientError({}, "PutObject"), StorageUnavailable),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), StorageUnavailable),
         (ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), StorageUnavailable),
@@ -54,7 +55,7 @@ def _answer(code: str) -> ClientError:
     ],
     ids=repr,
 )
-def test_every_failure_of_the_store_is_one_of_two(
+def test_every_failure_of_the_store_is_one_of_ours(
     raised: Exception, expected: type[HeadraceError], store: S3ObjectStore
 ) -> None:
     with pytest.raises(expected) as caught, store._translate("store a part"):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
-from ingest.errors import FileExists, StorageUnavailable
+from ingest.errors import FileExists, StorageUnavailable, UploadLost
 from ingest.model import Lease, Order, Task
 from ingest.states import Status
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import Content, ObjectHeaders, Part, Upload
 from storage.records.database import Database
 from workers.placement import META_ATTEMPT, META_FILE_ID, Placement
-from workers.transfer import PartSender
 
 KEY = "folder/name.mp4"
 # Nobody connects to it: only objects of other files are looked up there.
@@ -42,12 +40,6 @@ class ForgetfulStore(MemoryObjectStore):
         if self.answers_to_lose:
             self.answers_to_lose -= 1
             raise StorageUnavailable("There is no such upload.")
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(2) as running:
-        yield running
 
 
 def make_lease(attempt: int, file_id: str = "file_a") -> Lease:
@@ -90,20 +82,35 @@ def test_a_put_whose_answer_was_lost_is_not_taken_for_a_strangers_object() -> No
     assert store.read(KEY) == b"content"
 
 
-def test_a_completion_whose_answer_was_lost_counts(executor: Executor) -> None:
+def begin(store: MemoryObjectStore, placement: Placement) -> tuple[Upload, list[Part]]:
+    upload = store.begin(KEY, placement.make_headers("video/mp4", "name.mp4"))
+    return upload, [store.put_part(upload, 1, b"aaaa"), store.put_part(upload, 2, b"cc")]
+
+
+def test_a_completion_whose_answer_was_lost_counts() -> None:
     store = ForgetfulStore()
     placement = place(store, 1)
-    sender = PartSender(store, executor, 2)
-    pieces = [b"bbbb", b"cc"]
+    placement.complete(*begin(store, placement))
+    assert store.read(KEY) == b"aaaacc"
 
-    def fill(buffer: bytearray) -> int:
-        piece = pieces.pop(0)
-        buffer[: len(piece)] = piece
-        return len(piece)
 
-    headers = placement.make_headers("video/mp4", "name.mp4")
-    placement.send(sender, KEY, headers, bytearray(b"aaaa"), fill, lambda: None)
-    assert store.read(KEY) == b"aaaabbbbcc"
+def test_an_upload_that_a_dead_attempt_completed_after_all_counts() -> None:
+    store = MemoryObjectStore()
+    first, second = place(store, 1), place(store, 2)
+    upload, parts = begin(store, first)
+    second.begun_by = 1
+    first.complete(upload, parts)
+    second.complete(upload, parts)
+    assert store.read(KEY) == b"aaaacc"
+
+
+def test_an_upload_that_is_gone_is_no_object() -> None:
+    store = MemoryObjectStore()
+    placement = place(store, 1)
+    upload, parts = begin(store, placement)
+    store.abort(upload)
+    with pytest.raises(UploadLost):
+        placement.complete(upload, parts)
 
 
 def test_an_earlier_attempt_left_its_object_and_the_next_one_replaces_it() -> None:

@@ -1,4 +1,4 @@
-"""Parts: all of them, in order, bounded in memory, and none left behind."""
+"""Parts: all of them, in order, bounded in memory, and none on the wire when it is over."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from ingest.errors import SourceTruncated, StorageUnavailable
+from ingest.errors import LeaseLost, SourceTruncated, StorageUnavailable
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import Content, ObjectHeaders, Part, Upload
 from workers.transfer import PartSender
@@ -63,12 +63,32 @@ def send(
     store: MemoryObjectStore,
     executor: Executor,
     content: bytes,
-    before_complete: Callable[[], None] = lambda: None,
     parts_in_flight: int = 2,
-) -> None:
-    first, fill = bytearray(content[:PART_BYTES]), make_fill(content[PART_BYTES:])
+    note: Callable[[Part, bytes | None], None] = lambda _part, _digests: None,
+    done: int = 0,
+) -> list[Part]:
+    upload = store.begin("key", HEADERS)
+    parts = [
+        store.put_part(upload, number, content[(number - 1) * PART_BYTES : number * PART_BYTES])
+        for number in range(1, done + 1)
+    ]
+    rest = content[done * PART_BYTES :]
+    first, fill = bytearray(PART_BYTES), make_fill(rest)
+    filled = fill(first)
+    taken = filled
+
+    def count(buffer: bytearray) -> int:
+        nonlocal taken
+        more = fill(buffer)
+        taken += more
+        return more
+
     sender = PartSender(store, executor, parts_in_flight)
-    sender.send("key", HEADERS, first, fill, before_complete, lambda: False)
+    sent = sender.send(
+        upload, parts, first, filled, count, note, lambda: str(done * PART_BYTES + taken).encode()
+    )
+    store.complete(upload, sent, overwrite=False)
+    return sent
 
 
 @pytest.mark.parametrize("size", [8, 9, 15, 16, 17, 80, 81, 1000])
@@ -78,9 +98,19 @@ def test_every_length_arrives_as_it_was(
 ) -> None:
     store = MemoryObjectStore()
     content = bytes(number % 251 for number in range(size))
-    send(store, executor, content, parts_in_flight=parts_in_flight)
+    parts = send(store, executor, content, parts_in_flight)
     assert store.read("key") == content
-    assert store.list_uploads() == []
+    assert [part.number for part in parts] == list(range(1, len(parts) + 1))
+
+
+@pytest.mark.parametrize("size", [17, 24, 25, 80, 81])
+@pytest.mark.parametrize("done", [1, 2])
+def test_what_is_done_already_is_gone_on_from(executor: Executor, size: int, done: int) -> None:
+    store = WatchedStore()
+    content = bytes(number % 251 for number in range(size))
+    parts = send(store, executor, content, done=done)
+    assert store.read("key") == content
+    assert len(parts) == -(-size // PART_BYTES)
 
 
 @pytest.mark.parametrize("parts_in_flight", [1, 2, 5])
@@ -88,39 +118,39 @@ def test_one_buffer_more_than_parts_in_flight_is_all_it_takes(
     executor: Executor, parts_in_flight: int
 ) -> None:
     store = WatchedStore()
-    send(store, executor, bytes(1000), parts_in_flight=parts_in_flight)
+    send(store, executor, bytes(1000), parts_in_flight)
     assert len(store.buffers) <= parts_in_flight + 1
 
 
-def test_nothing_is_visible_before_the_last_word(executor: Executor) -> None:
-    store = MemoryObjectStore()
-    seen: list[object] = []
-    send(store, executor, bytes(20), lambda: seen.append(store.describe("key")))
-    assert seen == [None]
-    assert store.describe("key") is not None
+def test_each_part_is_noted_with_the_digests_behind_it(executor: Executor) -> None:
+    noted: dict[int, tuple[str, bytes | None]] = {}
+
+    def note(part: Part, digests: bytes | None) -> None:
+        noted[part.number] = (part.etag, digests)
+
+    parts = send(MemoryObjectStore(), executor, bytes(36), note=note)
+    assert noted == {
+        part.number: (part.etag, str(min(36, part.number * PART_BYTES)).encode()) for part in parts
+    }
 
 
-def test_a_last_word_against_it_leaves_nothing(executor: Executor) -> None:
-    store = MemoryObjectStore()
-
-    def refuse() -> None:
-        raise SourceTruncated("No.")
-
-    with pytest.raises(SourceTruncated):
-        send(store, executor, bytes(20), refuse)
-    assert store.describe("key") is None
-    assert store.list_uploads() == []
-
-
-def test_a_part_that_fails_ends_the_upload_and_leaves_nothing(executor: Executor) -> None:
+def test_a_part_that_fails_ends_the_sending(executor: Executor) -> None:
     store = FailingStore()
     with pytest.raises(StorageUnavailable):
         send(store, executor, bytes(100))
     assert store.describe("key") is None
-    assert store.list_uploads() == []
 
 
-def test_an_upload_is_aborted_only_when_no_part_is_on_the_wire(executor: Executor) -> None:
+def test_a_note_that_is_refused_ends_the_sending(executor: Executor) -> None:
+    def refuse(part: Part, digests: bytes | None) -> None:
+        del part, digests
+        raise LeaseLost("Another attempt has the upload.")
+
+    with pytest.raises(LeaseLost):
+        send(MemoryObjectStore(), executor, bytes(100), note=refuse)
+
+
+def test_when_the_sending_has_failed_no_part_is_on_the_wire(executor: Executor) -> None:
     on_the_wire, released = threading.Event(), threading.Event()
     ended: list[str] = []
 
@@ -131,17 +161,23 @@ def test_an_upload_is_aborted_only_when_no_part_is_on_the_wire(executor: Executo
             ended.append("part")
             return super().put_part(upload, number, body)
 
-        def abort(self, upload: Upload) -> None:
-            ended.append("abort")
-            super().abort(upload)
-
     def fail(buffer: bytearray) -> int:
         del buffer
         on_the_wire.wait()
         threading.Timer(0.05, released.set).start()
         raise SourceTruncated("No.")
 
-    sender = PartSender(SlowStore(), executor, 2)
+    store = SlowStore()
+    upload = store.begin("key", HEADERS)
+    sender = PartSender(store, executor, 2)
     with pytest.raises(SourceTruncated):
-        sender.send("key", HEADERS, bytearray(PART_BYTES), fail, lambda: None, lambda: False)
-    assert ended == ["part", "abort"]
+        sender.send(
+            upload,
+            [],
+            bytearray(PART_BYTES),
+            PART_BYTES,
+            fail,
+            lambda _part, _digests: None,
+            lambda: None,
+        )
+    assert ended == ["part"]

@@ -1,0 +1,69 @@
+"""One attempt at a task: what it works with, and what it knows of itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from ingest.config import Settings
+from ingest.model import Lease
+from ingest.urls import SourceUrl, parse_source_url
+from storage.objects.store import ObjectStore
+from storage.records.database import Database
+from storage.signals import Signals
+from workers.checkpoints import Checkpoints
+from workers.egress import Egress
+from workers.leases import HeldLease, LeaseKeeper
+from workers.metrics import WorkerMetrics
+from workers.placement import Placement
+from workers.probe import Prober
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything an ingest works with, built once a process."""
+
+    settings: Settings
+    database: Database
+    signals: Signals
+    store: ObjectStore
+    egress: Egress
+    prober: Prober
+    leases: LeaseKeeper
+    metrics: WorkerMetrics
+    executor: Executor
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that holds its task's lease."""
+
+    tools: Tools
+    held: HeldLease
+    url: SourceUrl
+    placement: Placement
+    checkpoints: Checkpoints
+
+    @property
+    def lease(self) -> Lease:
+        """What was claimed."""
+        return self.held.lease
+
+    def start_again(self) -> None:
+        """Drop what an earlier attempt has left: store or source would not go on with it."""
+        self.checkpoints.abandon()
+        self.placement.begun_by = self.checkpoints.begun_by
+
+
+def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:
+    """Return the attempt that a fresh lease stands for."""
+    return Attempt(
+        tools,
+        held,
+        parse_source_url(held.lease.task.order.url),
+        Placement(tools.store, tools.database, held.lease),
+        Checkpoints(tools.database, tools.store, held),
+    )

@@ -1,0 +1,110 @@
+"""How an attempt ends: its task is complete, has failed, waits for another attempt, or is lost.
+
+Invariants:
+
+- What ends a task is one transaction; only after it are the waiting told.
+- An object that was stored is taken back before the task is said to have failed.
+- An attempt that lost its lease writes nothing, and leaves what it stored to the attempt that has
+  the task now. Only of a task that was cancelled under it, it leaves nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from ingest.errors import HeadraceError, LeaseLost, RedisUnavailable, ServiceError
+from ingest.logs import get_logger
+from ingest.model import File, Task
+from ingest.retry import RetryPolicy, plan_retry
+from storage.records import files, lookups, tasks, uploads
+from workers.attempt import Attempt
+
+
+def finish(attempt: Attempt, file: File) -> None:
+    """End a task well.
+
+    Raises:
+        LeaseLost: another attempt has the task.
+        FileExists: an unnamed file's key is taken.
+    """
+    lease, checkpoints = attempt.lease, attempt.checkpoints
+
+    def write(connection: Connection) -> bool:
+        if not tasks.complete(connection, lease, attempt.held.transferred_bytes):
+            return False
+        if lease.task.order.filename is None:
+            tasks.reserve_name(connection, file.project_id, file.task_id, file.object_key)
+        files.insert_file(connection, file)
+        if checkpoints.used:
+            uploads.drop(connection, file.task_id, checkpoints.begun_by)
+        return True
+
+    if not attempt.held.write(attempt.tools.database, write):
+        raise LeaseLost("Another attempt has the task.")
+    _announce(attempt)
+
+
+def settle(attempt: Attempt, error: HeadraceError) -> None:
+    """End an attempt with its error: the task fails, or waits for its next attempt.
+
+    Raises:
+        LeaseLost: another attempt has the task.
+    """
+    attempt.held.check()
+    lease, settings = attempt.lease, attempt.tools.settings
+    verdict = plan_retry(
+        error,
+        tries=lease.task.tries,
+        max_attempts=lease.task.max_attempts,
+        outage_s=_measure_outage(lease.task),
+        policy=RetryPolicy(
+            settings.retry_base_s, settings.retry_cap_s, settings.storage_patience_s
+        ),
+    )
+    after_s = verdict.retry_after_s
+    if after_s is None:
+        attempt.placement.take_back()
+    if verdict.keeps_checkpoint:
+        attempt.checkpoints.leave()
+    else:
+        attempt.checkpoints.abandon()
+    done_bytes = attempt.held.transferred_bytes
+
+    def write(connection: Connection) -> bool:
+        if after_s is None:
+            return tasks.fail(connection, lease, error, done_bytes)
+        return tasks.retry_later(
+            connection, lease, error, done_bytes, after_s=after_s, charged=verdict.charged
+        )
+
+    if not attempt.held.write(attempt.tools.database, write):
+        raise LeaseLost("Another attempt has the task.")
+    if after_s is None:
+        _announce(attempt)
+    else:
+        get_logger(__name__).info("ingest.put_off", reason=error.code, after_s=round(after_s, 1))
+
+
+def let_go(attempt: Attempt) -> None:
+    """Leave a task whose lease is lost. Raises nothing: what is left over is swept."""
+    with suppress(ServiceError):
+        with attempt.tools.database.transaction() as connection:
+            cancelled = lookups.is_cancelled(connection, attempt.lease)
+        if cancelled:
+            attempt.placement.take_back()
+            attempt.checkpoints.abandon()
+
+
+def _announce(attempt: Attempt) -> None:
+    # Whoever waits looks at the row now and then, so a lost word costs only time.
+    with suppress(RedisUnavailable):
+        attempt.tools.signals.announce_end(attempt.lease.task.id)
+
+
+def _measure_outage(task: Task) -> float:
+    if task.outage_since is None:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - task.outage_since).total_seconds())

@@ -1,0 +1,194 @@
+"""From an open source to an object that is stored and probed.
+
+Invariants: nothing is stored under a name before the bytes are judged to be media and the checksum
+holds; a file of one part is probed before it is stored, a longer one where it lies; nothing is
+written without a look at the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ingest.config import Settings
+from ingest.errors import ProbeFailed, SourceEmpty, SourceNotMedia
+from ingest.formats import SNIFF_BYTES, Format, describe_unknown, sniff
+from ingest.model import File, MediaInfo
+from ingest.naming import clean_source_name
+from storage.objects.store import Part, Upload
+from workers.attempt import Attempt
+from workers.checkpoints import Resumption
+from workers.checksums import Checksums
+from workers.fetch import Source
+from workers.filing import choose_shown_name, make_file, make_object_key
+from workers.transfer import PartSender
+
+
+def store_source(attempt: Attempt, source: Source, found: Resumption | None) -> File:
+    """Read a source to its end, store it, probe it.
+
+    Args:
+        found: what the body goes on from; it begins at its ``from_byte``.
+
+    Returns:
+        The File, which nobody knows of yet.
+
+    Raises:
+        IngestError, ServiceError: whatever ends the attempt.
+    """
+    checksums = Checksums(attempt.lease.task.order.checksum) if found is None else found.checksums
+    fill = _make_fill(attempt, source, checksums)
+    if found is None:
+        first = bytearray(_choose_part_bytes(attempt.tools.settings, source.size_bytes))
+        filled = fill(first)
+        head = bytes(first[: min(filled, SNIFF_BYTES)])
+    else:
+        first = bytearray(found.checkpoint.part_bytes)
+        filled = fill(first)
+        head = found.checkpoint.head
+    sniffed = _judge_content(head)
+    name = clean_source_name(str(source.url))
+    if found is None and (filled < len(first) or source.ended):
+        del first[filled:]
+        media, key = _store_short(attempt, name, sniffed, first, checksums)
+    else:
+        upload, done = _open_upload(attempt, source, name, found, sniffed, head, len(first))
+        key = upload.key
+        _send(attempt, upload, done, first, filled, fill, checksums)
+        media = _probe_stored(attempt, key, sniffed, head)
+    return make_file(
+        attempt.lease,
+        attempt.url,
+        source_name=name,
+        key=key,
+        sha256=checksums.sha256,
+        filesize_bytes=source.received_bytes,
+        media=media,
+    )
+
+
+def take_over(attempt: Attempt, found: Resumption) -> File:
+    """Return the File of an object that an attempt left which died when all was stored.
+
+    Raises:
+        ChecksumMismatch, ProbeFailed, StorageUnavailable, LeaseLost
+    """
+    key, head = found.upload.key, found.checkpoint.head
+    found.checksums.verify()
+    attempt.held.report(found.size_bytes, found.size_bytes)
+    return make_file(
+        attempt.lease,
+        attempt.url,
+        source_name=clean_source_name(str(attempt.url)),
+        key=key,
+        sha256=found.checksums.sha256,
+        filesize_bytes=found.size_bytes,
+        media=_probe_stored(attempt, key, _judge_content(head), head),
+    )
+
+
+def _make_fill(
+    attempt: Attempt, source: Source, checksums: Checksums
+) -> Callable[[bytearray], int]:
+    held = attempt.held
+
+    def note_piece() -> None:
+        # A slow source takes long over one buffer: others want to see it move, and a lost lease
+        # must end it now.
+        held.report(source.received_bytes, source.size_bytes)
+        held.check()
+
+    def fill(buffer: bytearray) -> int:
+        held.check()
+        filled = source.fill(buffer, note_piece)
+        checksums.update(memoryview(buffer)[:filled])
+        return filled
+
+    return fill
+
+
+def _store_short(
+    attempt: Attempt,
+    source_name: str | None,
+    sniffed: Format,
+    content: bytearray,
+    checksums: Checksums,
+) -> tuple[MediaInfo, str]:
+    checksums.verify()
+    media = attempt.tools.prober.probe_bytes(content, sniffed)
+    key = make_object_key(attempt.lease, media.extension)
+    name = choose_shown_name(attempt.lease, source_name, media.extension)
+    headers = attempt.placement.make_headers(media.type, name, checksums.sha256)
+    attempt.held.check()
+    attempt.placement.put(key, content, headers)
+    return media, key
+
+
+def _open_upload(
+    attempt: Attempt,
+    source: Source,
+    source_name: str | None,
+    found: Resumption | None,
+    sniffed: Format,
+    head: bytes,
+    part_bytes: int,
+) -> tuple[Upload, Sequence[Part]]:
+    if found is not None:
+        return found.upload, [Part(part.number, part.etag) for part in found.checkpoint.parts]
+    name = choose_shown_name(attempt.lease, source_name, sniffed.extension)
+    upload = attempt.checkpoints.begin(
+        make_object_key(attempt.lease, sniffed.extension),
+        attempt.placement.make_headers(sniffed.type, name),
+        part_bytes=part_bytes,
+        size_bytes=source.size_bytes,
+        etag=source.etag,
+        head=head,
+    )
+    return upload, []
+
+
+def _send(
+    attempt: Attempt,
+    upload: Upload,
+    done: Sequence[Part],
+    first: bytearray,
+    filled: int,
+    fill: Callable[[bytearray], int],
+    checksums: Checksums,
+) -> None:
+    tools = attempt.tools
+    sender = PartSender(tools.store, tools.executor, tools.settings.parts_in_flight)
+    note = attempt.checkpoints.note
+    parts = sender.send(upload, done, first, filled, fill, note, checksums.export)
+    checksums.verify()
+    attempt.held.check()
+    attempt.placement.complete(upload, parts)
+
+
+def _probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:
+    tools = attempt.tools
+    url = tools.store.presign(key, int(tools.settings.probe_timeout_s) + 60, public=False)
+    try:
+        media = tools.prober.probe_url(url, sniffed, head)
+    except ProbeFailed:
+        # ffprobe fails for want of the store just as it fails at a broken file.
+        tools.store.check()
+        raise
+    attempt.held.check()
+    return media
+
+
+def _choose_part_bytes(settings: Settings, size_bytes: int | None) -> int:
+    part_bytes = settings.part_bytes_for(size_bytes)
+    # One byte more than a small file has, so that its end is seen in the first fill.
+    return part_bytes if size_bytes is None else min(part_bytes, size_bytes + 1)
+
+
+def _judge_content(head: bytes) -> Format:
+    if not head:
+        raise SourceEmpty("The source has no content: its body is empty.")
+    sniffed = sniff(head)
+    if sniffed is None:
+        raise SourceNotMedia(
+            f"The source is {describe_unknown(head)}, not a video, audio or image file."
+        )
+    return sniffed
