@@ -97,6 +97,22 @@ def test_replies_come_in_turn_and_the_last_one_stays(origin: Origin) -> None:
     assert [ask(origin.port, "/a")[9:12] for _ in range(3)] == [b"503", b"200", b"200"]
 
 
+def test_a_family_answers_every_path_under_it_that_has_no_route(origin: Origin) -> None:
+    url = origin.serve_family("/many/", lambda name: Reply(body=f"number {name}".encode()))
+    origin.serve("/many/own", b"own")
+    assert url == origin.url("/many/")
+    assert split(ask(origin.port, "/many/7?signed"))[1] == b"number 7"
+    assert split(ask(origin.port, "/many/own"))[1] == b"own"
+    assert ask(origin.port, "/other").startswith(b"HTTP/1.1 404 ")
+
+
+def test_what_is_to_happen_before_an_answer_is_told_who_asks(origin: Origin) -> None:
+    met: list[tuple[str, int]] = []
+    origin.serve("/a", b"x", before=met.append)
+    ask(origin.port, "/a")
+    assert met == [request.peer for request in origin.requests]
+
+
 def test_a_redirect_sends_its_location_as_it_is(origin: Origin) -> None:
     origin.redirect("/a", "/ä b.mp4", 307)
     head, _ = split(ask(origin.port, "/a"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -75,6 +75,7 @@ class Reply:
         ranges: whether Range is obeyed (206, 416, If-Range against ``etag``).
         methods: what is answered at all; the rest gets 405, as presigned URLs do.
         raw: bytes to send instead of any HTTP; the connection is closed after them.
+        before: called with the client's address and port before anything is answered.
     """
 
     body: Body = b""
@@ -90,3 +91,4 @@ class Reply:
     stall: Stall | None = None
     drip: Drip | None = None
     raw: bytes | None = None
+    before: Callable[[tuple[str, int]], None] | None = None

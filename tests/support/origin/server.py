@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -57,6 +57,7 @@ class ReplyOptions(TypedDict, total=False):
     cut: Cut | None
     stall: Stall | None
     drip: Drip | None
+    before: Callable[[tuple[str, int]], None] | None
 
 
 class Origin:
@@ -73,6 +74,7 @@ class Origin:
         self.port: int = self._listener.getsockname()[1]
         self._changed = threading.Condition()
         self._routes: dict[str, list[Reply]] = {}
+        self._families: dict[str, Callable[[str], Reply]] = {}
         self._stalls: list[Stall] = []
         self._requests: list[Request] = []
         self._sent_bytes: list[int] = []
@@ -133,6 +135,16 @@ class Origin:
             self._routes[path] = list(replies)
             self._stalls += [reply.stall for reply in replies if reply.stall is not None]
         return self.url(path)
+
+    def serve_family(self, prefix: str, make: Callable[[str], Reply]) -> str:
+        """Answer every path under ``prefix`` that has no route of its own; return its URL.
+
+        Args:
+            make: returns the reply for what follows the prefix; it must be quick.
+        """
+        with self._changed:
+            self._families[prefix] = make
+        return self.url(prefix)
 
     def sent_bytes(self, path: str) -> int:
         """Return how many bytes of body were handed to the network for a path, all told."""
@@ -230,6 +242,8 @@ class Origin:
             self._sent_bytes.append(0)
             self._changed.notify_all()
             reply = self._choose(request)
+        if reply.before is not None:
+            reply.before(peer)
 
         def count(piece_bytes: int) -> None:
             with self._changed:
@@ -239,9 +253,12 @@ class Origin:
 
     def _choose(self, request: Request) -> Reply:
         replies = self._routes.get(request.target) or self._routes.get(request.path)
-        if replies is None:
-            return Reply(status=404, body=b"nothing here\n", content_type="text/plain")
-        return replies.pop(0) if len(replies) > 1 else replies[0]
+        if replies is not None:
+            return replies.pop(0) if len(replies) > 1 else replies[0]
+        for prefix, make in self._families.items():
+            if request.path.startswith(prefix):
+                return make(request.path.removeprefix(prefix))
+        return Reply(status=404, body=b"nothing here\n", content_type="text/plain")
 
 
 def _hang_up(connection: socket.socket) -> None:
