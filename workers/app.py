@@ -15,15 +15,13 @@ import secrets
 import signal
 import socket
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 
 import structlog
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
 from celery.exceptions import OperationalError
-from celery.worker import state
 
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
@@ -39,6 +37,7 @@ from workers.leases import LeaseKeeper
 from workers.metrics import WorkerMetrics
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, build_prober
+from workers.shutdown import stop_in_order
 from workers.sweep import Sweeper
 from workers.tasks import DISPATCH, RUN, SWEEP, register_control, register_ingest
 
@@ -64,7 +63,14 @@ def run_worker(settings: Settings) -> None:
     report_services(check_services(tools.database, tools.signals, tools.store))
     tools.leases.start()
     try:
-        _run(app, worker, INGEST_QUEUE, settings.worker_slots, settings.shutdown_grace_s)
+        _run(
+            app,
+            worker,
+            INGEST_QUEUE,
+            settings.worker_slots,
+            settings.shutdown_grace_s,
+            tools.leases.hand_back,
+        )
     finally:
         tools.leases.stop()
         tools.executor.shutdown(wait=False, cancel_futures=True)
@@ -106,7 +112,14 @@ def run_beat(settings: Settings) -> None:
     ticking = Service(app, max_interval=1, scheduler_cls=Scheduler)
     threading.Thread(target=_tick, args=(ticking,), name="ticks", daemon=True).start()
     try:
-        _run(app, name, CONTROL_QUEUE, _CONTROL_THREADS, settings.shutdown_grace_s)
+        _run(
+            app,
+            name,
+            CONTROL_QUEUE,
+            _CONTROL_THREADS,
+            settings.shutdown_grace_s,
+            lambda _: True,
+        )
     finally:
         ticking.stop()
         redis.close()
@@ -179,12 +192,19 @@ def create_celery(settings: Settings) -> Celery:
     return app
 
 
-def _run(app: Celery, name: str, queue: str, threads: int, grace_s: float) -> None:
+def _run(
+    app: Celery,
+    name: str,
+    queue: str,
+    threads: int,
+    grace_s: float,
+    hand_back: Callable[[float], bool],
+) -> None:
     # Logging is configured already; this receiver keeps Celery from doing it again.
     signals.setup_logging.connect(_keep_logging, weak=False)
 
     def take_signals(**_: object) -> None:
-        _stop_in_order(grace_s)
+        stop_in_order(grace_s, hand_back)
 
     signals.worker_ready.connect(take_signals, weak=False)
     get_logger(__name__).info("worker.starting", queue=queue, threads=threads)
@@ -211,35 +231,6 @@ def _tick(ticking: Service) -> None:
 
 def _keep_logging(**_: object) -> None:
     return
-
-
-def _stop_in_order(grace_s: float) -> None:
-    """Let SIGTERM and SIGINT finish what runs, for ``grace_s`` at most; then leases run out.
-
-    In place of Celery's own handlers, which do the same, without a limit, and print.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        state.should_stop = 0  # type: ignore[assignment]  # the stubs know its first value alone
-        # No logging in a signal handler: it may have interrupted a line.
-        threading.Thread(target=_wait_grace, args=(number, grace_s), daemon=True).start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-
-
-def _wait_grace(number: int, grace_s: float) -> None:
-    get_logger(__name__).info(
-        "worker.stopping", signal=signal.Signals(number).name, grace_s=grace_s
-    )
-    time.sleep(grace_s)
-    _give_up()
-
-
-def _give_up() -> None:
-    get_logger(__name__).warning("worker.grace_over")
-    os._exit(1)
 
 
 def _name_worker() -> str:

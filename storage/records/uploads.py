@@ -124,9 +124,9 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
         adding.on_conflict_do_update(
             index_elements=["task_id", "begun_by", "number"],
             set_={"etag": adding.excluded.etag, "digests": adding.excluded.digests},
-        )
+        ).returning(parts.c.number)
     )
-    return added.rowcount == 1
+    return added.one_or_none() is not None
 
 
 def find(connection: Connection, task_id: str) -> Checkpoint | None:
@@ -207,7 +207,7 @@ def may_abort(connection: Connection, lease: Lease, begun_by: int) -> bool:
             uploads.c.adopted_by == lease.attempt,
         )
         .where(
-            tasks.c.id == lease.task.id,
+            tasks.c.id == uploads.c.task_id,
             tasks.c.attempt == lease.attempt,
             tasks.c.status.in_([Status.PROCESSING, Status.CANCELLED]),
         )

@@ -39,6 +39,7 @@ def frail(tmp_path_factory: pytest.TempPathFactory, source: Origin) -> Iterator[
             "HEADRACE_RESEND_AFTER_S": "2",
             "HEADRACE_SYNC_TIMEOUT_S": "20",
             "HEADRACE_FIRST_BYTE_TIMEOUT_S": "60",
+            "HEADRACE_RETRY_BASE_S": "1",
         },
         allow_addresses=[f"127.0.0.1:{source.port}"],
     ) as running:
@@ -182,24 +183,32 @@ def test_an_ingest_goes_on_while_postgresql_is_away_for_less_than_its_lease(
     assert (ended["status"], len(_list_attempts(ended))) == ("complete", 1)
 
 
-def test_without_the_object_store_an_ingest_fails_and_a_file_cannot_be_deleted(
+def test_without_the_object_store_an_ingest_waits_and_a_file_cannot_be_deleted(
     frail: LocalStack, api: Api, picture_url: str
 ) -> None:
     file = read_object(api.post("/files", {"url": picture_url}), 201)
     frail.stop_child("seaweedfs")
-    order = {"url": picture_url, "filename": "no-store.jpg"}
-    failed = api.post("/files", order)
+    order = {"url": picture_url, "filename": "no-store.jpg", "max_attempts": 1}
+    task = read_object(api.post("/tasks", {"kind": "ingest", **order}), 201)
+
+    def look() -> JsonDict | None:
+        found = read_object(api.get(f"/tasks/{task['id']}"))
+        return found if found["next_attempt_at"] is not None else None
+
+    waiting = wait_until(look, "the first attempt to end")
     kept = api.delete(f"/files/{file['id']}")
     frail.start_child("seaweedfs")
     _wait_ready(frail)
 
-    error = read_error(failed, 422, "storage_unavailable")
-    assert (error["retryable"], error["param"]) == (True, None)
+    # An outage of ours costs no attempt: there was only one to lose.
+    assert waiting["status"] == "pending"
+    assert cast("JsonDict", waiting["error"])["code"] == "storage_unavailable"
+    ended = _wait_for_end(api, task["id"])
+    assert (ended["status"], ended["error"]) == ("complete", None)
     read_error(kept, 503, "storage_unavailable")
     assert read_object(api.get(f"/files/{file['id']}")) == file
     assert requests.get(str(file["url"]), timeout=10).status_code == 200
     assert api.delete(f"/files/{file['id']}").status_code == 204
-    read_object(api.post("/files", order), 201)
 
 
 def test_worker_and_beat_outlive_a_redis_that_is_killed(
