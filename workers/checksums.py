@@ -1,76 +1,95 @@
-"""Digests of a whole file while it streams by: always SHA-256, and whatever else was asked for."""
+"""Digests of a whole file while it streams by: always SHA-256, and whatever else was asked for.
+
+They can be put aside between two updates, so that a file whose worker died is gone on with by
+another. A state says which digests it holds; :meth:`Checksums.restore` takes it only if they are
+those that are asked for now, since bytes that are past cannot be taken in again.
+"""
 
 from __future__ import annotations
 
 import hmac
-import sys
 
 import google_crc32c
 
 from ingest.errors import ChecksumMismatch
-from workers.digests import Digest, begin_digest, restore_digest
+from workers.digests import Buffer, Digest, Digests, find_digests
 
-# Leads each exported state: what follows is laid out as below, in this byte order.
-_LAYOUT = b"\x01" + sys.byteorder[:1].encode()
+# Leads each exported state. To be raised whenever what follows changes.
+_VERSION = b"1"
+_CRC32C_BYTES = 4
+# google_crc32c reads bytes objects alone: this much is copied at a time.
+_PIECE_BYTES = 1024 * 1024
 
 
 class _Crc32c:
     def __init__(self, value: int = 0) -> None:
         self._value = value
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        self._value = google_crc32c.extend(self._value, bytes(data))
+    def update(self, data: Buffer, /) -> None:
+        with memoryview(data) as view:
+            for start in range(0, len(view), _PIECE_BYTES):
+                piece = bytes(view[start : start + _PIECE_BYTES])
+                self._value = google_crc32c.extend(self._value, piece)
 
     def hexdigest(self) -> str:
         return f"{self._value:08x}"
 
     def export(self) -> bytes:
-        return self._value.to_bytes(4, sys.byteorder)
+        return self._value.to_bytes(_CRC32C_BYTES, "big")
 
 
 class Checksums:
-    """Follows a file from its first byte to its last.
+    """Follows a file from its first byte to its last, on one thread at a time.
 
     Args:
         expected: ``algorithm:hex`` as :func:`ingest.checksum.parse_checksum` returns it, or None.
+        digests: where digests come from; None means this process's own.
     """
 
-    def __init__(self, expected: str | None) -> None:
-        algorithm, _, self._expected = (expected or "").partition(":")
-        self._algorithm = algorithm
-        self._sha256 = begin_digest("sha256")
+    def __init__(self, expected: str | None, digests: Digests | None = None) -> None:
+        digests = digests or find_digests()
+        self._algorithm, _, self._expected = (expected or "").partition(":")
+        self._sha256 = digests.begin("sha256")
         self._other: Digest | None = None
-        if algorithm == "md5":
-            self._other = begin_digest("md5")
-        elif algorithm == "crc32c":
+        if self._algorithm == "md5":
+            self._other = digests.begin("md5")
+        elif self._algorithm == "crc32c":
             self._other = _Crc32c()
 
     @classmethod
-    def restore(cls, expected: str | None, state: bytes) -> Checksums | None:
-        """Return checksums that go on from a state; None if it does not fit here.
+    def restore(
+        cls, expected: str | None, state: bytes, digests: Digests | None = None
+    ) -> Checksums | None:
+        """Return checksums that go on from a state; None if they cannot: the file starts again.
 
         Args:
-            expected: as it was when the state was exported.
-            state: from :meth:`export`.
+            expected: as in the constructor. If it asks for digests that the state does not hold,
+                or for fewer, the state does not fit.
+            state: from :meth:`export`, in whatever process. Of another version it does not fit.
+            digests: as in the constructor.
         """
-        if not state.startswith(_LAYOUT):
+        digests = digests or find_digests()
+        restored = cls(expected, digests)
+        lead = restored._make_lead()
+        # Its length stands before the state of the SHA-256.
+        size_bytes, states = state[len(lead) : len(lead) + 1], state[len(lead) + 1 :]
+        if not state.startswith(lead) or not size_bytes:
             return None
-        restored = cls(expected)
-        length = state[len(_LAYOUT)] if len(state) > len(_LAYOUT) else 0
-        rest = state[len(_LAYOUT) + 1 :]
-        sha256 = restore_digest("sha256", rest[:length])
-        if sha256 is None:
-            return None
-        restored._sha256 = sha256
-        rest = rest[length:]
+        sha256 = digests.restore("sha256", states[: size_bytes[0]])
+        rest = states[size_bytes[0] :]
         if restored._algorithm == "md5":
-            restored._other = restore_digest("md5", rest)
+            other = digests.restore("md5", rest)
+            fits = other is not None
         elif restored._algorithm == "crc32c":
-            restored._other = _Crc32c(int.from_bytes(rest, sys.byteorder)) if rest else None
-        elif rest:
+            other = _Crc32c(int.from_bytes(rest, "big"))
+            fits = len(rest) == _CRC32C_BYTES
+        else:
+            other = None
+            fits = not rest
+        if sha256 is None or not fits:
             return None
-        needs_other = restored._algorithm in {"md5", "crc32c"}
-        return None if needs_other and restored._other is None else restored
+        restored._sha256, restored._other = sha256, other
+        return restored
 
     def update(self, data: memoryview) -> None:
         """Take in the next bytes."""
@@ -84,7 +103,7 @@ class Checksums:
         other = b"" if self._other is None else self._other.export()
         if sha256 is None or other is None:
             return None
-        return _LAYOUT + bytes([len(sha256)]) + sha256 + other
+        return self._make_lead() + bytes([len(sha256)]) + sha256 + other
 
     @property
     def sha256(self) -> str:
@@ -104,3 +123,7 @@ class Checksums:
             raise ChecksumMismatch(
                 f"The source's {self._algorithm} is {actual}, not {self._expected} as expected."
             )
+
+    def _make_lead(self) -> bytes:
+        other = b"" if self._other is None else self._algorithm.encode()
+        return _VERSION + b":" + other + b":"

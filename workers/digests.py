@@ -1,164 +1,260 @@
-"""SHA-256 and MD5 that can be put aside and gone on with in another process.
+"""SHA-256 and MD5 that can be put aside at any byte and gone on with in another process.
 
-``hashlib`` cannot export the state of a digest, and a file whose worker died at 90 % must not be
-read again only to be hashed. OpenSSL, which Python's own hashlib stands on, can: its contexts are
-plain structs (``SHA256_CTX``, ``MD5_CTX`` in its public headers), the same on every platform but
-for byte order. They are reached through the extension module that Python has loaded anyway.
+``hashlib`` keeps the state of a digest to itself, and a file whose worker died at 90 % must not be
+read again only to be hashed. OpenSSL, which hashlib stands on, does not: its ``SHA256_CTX`` and
+``MD5_CTX`` are plain structs in its public headers (openssl/sha.h, openssl/md5.h). They are reached
+through the extension module that Python has loaded anyway.
 
-Invariants: a state is only trusted after a self-test of this very library; where the library cannot
-be reached (a Python with OpenSSL linked in statically) digests are hashlib's and export nothing,
-so that a file starts again; what is not a state of this layout is refused, not guessed at.
+Invariants:
+
+- What is exported is no struct but what the algorithms themselves define (FIPS 180-4, RFC 1321):
+  the chaining words, how many bytes were taken in, and those that do not fill a block yet. So it
+  holds on any machine, and a state cannot bring a count that OpenSSL would trust.
+- A library is used only after it has passed a self-test in this process. Where none does (OpenSSL
+  linked in statically, FIPS mode) digests are hashlib's and export nothing: a file starts again.
+- A buffer is never copied if it is writable, and not held once ``update`` has returned.
+- OpenSSL's contexts have no lock: a digest belongs to one thread at a time.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import sys
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Protocol
 
-_PROBE = bytes(range(256)) * 3
-# Room for any build's idea of the struct; what is exported is the part in use.
-_SPARE_BYTES = 512
+# For MD5 and SHA-256 alike.
+_BLOCK_BYTES = 64
+# Room for a library's other idea of the struct: the self-test must outlive what it refuses.
+_CONTEXT_BYTES = 512
+_RESULT_BYTES = 64
+# The structs count bits, in two 32-bit words.
+_LIMIT_BYTES = 2**61
+_SAMPLE = bytes(range(251)) * 2
+_CUTS = (0, 1, 55, 56, 63, 64, 65, 127, 128, 129, 300, len(_SAMPLE))
+
+Buffer = bytes | bytearray | memoryview
+_Memory = ctypes.Array[ctypes.c_char]
 
 
 class Digest(Protocol):
     """A running digest."""
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+    def update(self, data: Buffer, /) -> None:
         """Take in the next bytes."""
 
     def hexdigest(self) -> str:
-        """Return the digest of what was taken in so far; the state goes on."""
+        """Return the digest of what was taken in so far; the digest goes on."""
 
     def export(self) -> bytes | None:
-        """Return the state, to be given to :func:`restore_digest`; None where that cannot be."""
+        """Return the state, for :meth:`Digests.restore`; None where it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Algorithm:
-    """How OpenSSL spells an algorithm; ``state_bytes`` is the size of its context."""
+    """How OpenSSL spells an algorithm, and where its state lies.
 
-    name: str
+    Attributes:
+        layout: the context: words, bits taken in (low, high), the block begun, its bytes in use.
+        portable: the start of what is exported: words, bytes taken in. The bytes of the block
+            begun follow.
+    """
+
     prefix: str
-    state_bytes: int
-    digest_bytes: int
+    result_bytes: int
+    layout: struct.Struct
+    portable: struct.Struct
 
 
-_ALGORITHMS = {
-    # Words of state, length, block and counters: 8 + 2 + 16 + 2 (openssl/sha.h), 4 + 2 + 16 + 1.
-    "sha256": _Algorithm("sha256", "SHA256", 28 * 4, 32),
-    "md5": _Algorithm("md5", "MD5", 23 * 4, 16),
-}
+_ALGORITHMS: Mapping[str, _Algorithm] = MappingProxyType(
+    {
+        "sha256": _Algorithm("SHA256", 32, struct.Struct("=8I2I64sI"), struct.Struct(">8IQ")),
+        "md5": _Algorithm("MD5", 16, struct.Struct("=4I2I64sI"), struct.Struct(">4IQ")),
+    }
+)
+
+
+class _Functions:
+    """OpenSSL's functions for one algorithm.
+
+    Raises:
+        AttributeError: the library does not have them.
+    """
+
+    def __init__(self, library: ctypes.CDLL, algorithm: _Algorithm) -> None:
+        self.algorithm = algorithm
+        self._init = library[f"{algorithm.prefix}_Init"]
+        self._init.argtypes = [ctypes.c_void_p]
+        self._update = library[f"{algorithm.prefix}_Update"]
+        self._update.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+        self._final = library[f"{algorithm.prefix}_Final"]
+        self._final.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        for function in (self._init, self._update, self._final):
+            function.restype = ctypes.c_int
+
+    def init(self, context: _Memory) -> None:
+        self._check(self._init(context))
+
+    def update(self, context: _Memory, data: bytes | int, size_bytes: int) -> None:
+        """Take in bytes, given as they are or by their address."""
+        self._check(self._update(context, data, size_bytes))
+
+    def final(self, result: _Memory, context: _Memory) -> None:
+        self._check(self._final(result, context))
+
+    def _check(self, done: int) -> None:
+        if done != 1:
+            raise RuntimeError(f"OpenSSL refused to compute {self.algorithm.prefix}.")
 
 
 class _OpenDigest:
     """A digest whose context lies in our memory."""
 
-    def __init__(self, library: ctypes.CDLL, algorithm: _Algorithm, state: bytes | None) -> None:
-        self._library = library
-        self._algorithm = algorithm
-        self._context = ctypes.create_string_buffer(_SPARE_BYTES)
-        if state is None:
-            self._call("Init", self._context)
-        else:
-            ctypes.memmove(self._context, state, len(state))
+    def __init__(self, functions: _Functions) -> None:
+        self._functions = functions
+        self._algorithm = functions.algorithm
+        self._context = ctypes.create_string_buffer(_CONTEXT_BYTES)
+        functions.init(self._context)
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in the next bytes, without copying them if they lie in a writable buffer."""
-        view = memoryview(data).cast("B")
-        if view.readonly:
-            content = bytes(view)
-            self._call("Update", self._context, content, ctypes.c_size_t(len(content)))
-        elif len(view):
-            held = (ctypes.c_char * len(view)).from_buffer(view)
-            self._call("Update", self._context, held, ctypes.c_size_t(len(view)))
+    def update(self, data: Buffer, /) -> None:
+        if isinstance(data, bytes):
+            self._functions.update(self._context, data, len(data))
+            return
+        with memoryview(data) as view:
+            if view.readonly:
+                self._functions.update(self._context, bytes(view), view.nbytes)
+            elif view.nbytes:
+                # One char stands for them all: an array type would be made for each length. It
+                # holds the buffer, so it must be gone before the view is released.
+                first = ctypes.c_char.from_buffer(view)
+                try:
+                    self._functions.update(self._context, ctypes.addressof(first), view.nbytes)
+                finally:
+                    del first
 
     def hexdigest(self) -> str:
-        """Return the digest so far, of a copy: OpenSSL wipes what it finishes."""
-        result = ctypes.create_string_buffer(self._algorithm.digest_bytes)
-        copy = ctypes.create_string_buffer(self._context.raw, _SPARE_BYTES)
-        self._call("Final", result, copy)
-        return result.raw.hex()
+        result = ctypes.create_string_buffer(_RESULT_BYTES)
+        # A copy, since OpenSSL wipes what it has finished.
+        context = ctypes.create_string_buffer(self._context.raw, _CONTEXT_BYTES)
+        self._functions.final(result, context)
+        return result.raw[: self._algorithm.result_bytes].hex()
 
     def export(self) -> bytes:
-        """Return the context."""
-        return self._context.raw[: self._algorithm.state_bytes]
+        *words, low, high, block, _ = self._algorithm.layout.unpack_from(self._context)
+        taken_bytes = (high << 32 | low) >> 3
+        begun: bytes = block[: taken_bytes % _BLOCK_BYTES]
+        return self._algorithm.portable.pack(*words, taken_bytes) + begun
 
-    def _call(self, name: str, *arguments: object) -> None:
-        function: Callable[..., int] = self._library[f"{self._algorithm.prefix}_{name}"]
-        if function(*arguments) != 1:
-            raise RuntimeError(f"OpenSSL refused {self._algorithm.prefix}_{name}")
+    def restore(self, state: bytes) -> bool:
+        """Take over an exported state; return whether it was one."""
+        portable = self._algorithm.portable
+        if len(state) < portable.size:
+            return False
+        *words, taken_bytes = portable.unpack_from(state)
+        begun = state[portable.size :]
+        if len(begun) != taken_bytes % _BLOCK_BYTES or taken_bytes >= _LIMIT_BYTES:
+            return False
+        high, low = divmod(taken_bytes << 3, 2**32)
+        self._algorithm.layout.pack_into(self._context, 0, *words, low, high, begun, len(begun))
+        return True
 
 
 class _ClosedDigest:
-    """A digest of hashlib, which keeps its state to itself."""
+    """A digest of hashlib."""
 
-    def __init__(self, algorithm: _Algorithm) -> None:
-        self._digest = hashlib.new(algorithm.name, usedforsecurity=False)
+    def __init__(self, name: str) -> None:
+        self._digest = hashlib.new(name, usedforsecurity=False)
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in the next bytes."""
+    def update(self, data: Buffer, /) -> None:
         self._digest.update(data)
 
     def hexdigest(self) -> str:
-        """Return the digest of what was taken in so far."""
         return self._digest.hexdigest()
 
     def export(self) -> None:
-        """Return nothing: there is no way."""
-
-
-def begin_digest(name: str, *, library: ctypes.CDLL | None = None) -> Digest:
-    """Return a digest of no bytes yet; ``name`` is "sha256" or "md5"."""
-    algorithm = _ALGORITHMS[name]
-    found = library or find_library()
-    return _ClosedDigest(algorithm) if found is None else _OpenDigest(found, algorithm, None)
-
-
-def restore_digest(name: str, state: bytes, *, library: ctypes.CDLL | None = None) -> Digest | None:
-    """Return a digest that goes on from a state; None if that cannot be done here.
-
-    Args:
-        state: from :meth:`Digest.export` on a machine of the same byte order.
-    """
-    algorithm = _ALGORITHMS[name]
-    found = library or find_library()
-    if found is None or len(state) != algorithm.state_bytes:
         return None
-    return _OpenDigest(found, algorithm, state)
 
 
-@cache
-def find_library() -> ctypes.CDLL | None:
-    """Return the OpenSSL this Python runs on, if its digests do what they should; else None."""
+def load_openssl() -> ctypes.CDLL | None:
+    """Return the OpenSSL that Python itself is linked to; None if it is out of reach."""
     try:
         import _hashlib
 
-        library = ctypes.CDLL(_hashlib.__file__)
+        # Where FIPS mode forbids these functions they may end the process, not just fail.
+        return None if _hashlib.get_fips_mode() else ctypes.CDLL(_hashlib.__file__)
     except (ImportError, AttributeError, OSError):
         return None
-    return library if does_resume(library) else None
 
 
-def does_resume(library: ctypes.CDLL) -> bool:
-    """Return whether digests of a library, put aside anywhere, come out as hashlib's do."""
-    if sys.maxsize < 2**32:
-        # The length would be counted in other types.
-        return False
+class Digests:
+    """Makes digests: such as can be put aside if this Python has them, else hashlib's.
+
+    Args:
+        load: returns the library to use if it passes the self-test.
+    """
+
+    def __init__(self, load: Callable[[], ctypes.CDLL | None] = load_openssl) -> None:
+        library = load()
+        self._functions = {} if library is None else _find_functions(library)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether digests export their state."""
+        return bool(self._functions)
+
+    def begin(self, name: str) -> Digest:
+        """Return a digest of no bytes yet; ``name`` is "sha256" or "md5"."""
+        functions = self._functions.get(name)
+        return _ClosedDigest(name) if functions is None else _OpenDigest(functions)
+
+    def restore(self, name: str, state: bytes) -> Digest | None:
+        """Return a digest that goes on from a state; None if it does not fit, or not here.
+
+        Args:
+            name: as it was when the state was exported.
+            state: from :meth:`Digest.export`, in whatever process.
+        """
+        functions = self._functions.get(name)
+        if functions is None:
+            return None
+        digest = _OpenDigest(functions)
+        return digest if digest.restore(state) else None
+
+
+@cache
+def find_digests() -> Digests:
+    """Return the digests of this process, tested at the first call."""
+    return Digests()
+
+
+def can_resume() -> bool:
+    """Return whether this process can put digests aside and go on with them."""
+    return find_digests().can_resume
+
+
+def _find_functions(library: ctypes.CDLL) -> Mapping[str, _Functions]:
+    """Return a library's functions by algorithm; none at all if one is missing or fails."""
     try:
-        for algorithm in _ALGORITHMS.values():
-            for cut in (0, 1, 55, 56, 63, 64, 65, 300):
-                first = _OpenDigest(library, algorithm, None)
-                first.update(_PROBE[:cut])
-                second = _OpenDigest(library, algorithm, first.export())
-                second.update(bytearray(_PROBE[cut:]))
-                expected = hashlib.new(algorithm.name, _PROBE, usedforsecurity=False)
-                if second.hexdigest() != expected.hexdigest():
-                    return False
+        found = {name: _Functions(library, algorithm) for name, algorithm in _ALGORITHMS.items()}
+        passed = all(_does_resume(name, functions) for name, functions in found.items())
     except (AttributeError, RuntimeError):
-        return False
+        return {}
+    return found if passed else {}
+
+
+def _does_resume(name: str, functions: _Functions) -> bool:
+    """Return whether a digest put aside anywhere comes out as hashlib's does."""
+    expected = hashlib.new(name, _SAMPLE, usedforsecurity=False).hexdigest()
+    for cut in _CUTS:
+        before, after = _OpenDigest(functions), _OpenDigest(functions)
+        before.update(_SAMPLE[:cut])
+        if not after.restore(before.export()):
+            return False
+        after.update(bytearray(_SAMPLE[cut:]))
+        if after.hexdigest() != expected:
+            return False
     return True
