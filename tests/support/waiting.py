@@ -11,12 +11,15 @@ T = TypeVar("T")
 _PAUSE_S = 0.02
 
 
-def wait_until(ask: Callable[[], T | None], what: str, timeout_s: float = 10.0) -> T:
+def wait_until(
+    ask: Callable[[], T | None], what: str, timeout_s: float = 10.0, pause_s: float = _PAUSE_S
+) -> T:
     """Return the first answer that is neither None, False nor empty.
 
     Args:
         ask: called again and again.
         what: what is waited for, to be named if it never comes.
+        pause_s: how long to wait before asking again; more where asking costs something.
 
     Raises:
         TimeoutError: it did not come in time.
@@ -28,4 +31,4 @@ def wait_until(ask: Callable[[], T | None], what: str, timeout_s: float = 10.0) 
             return answer
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)

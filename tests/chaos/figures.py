@@ -1,0 +1,83 @@
+"""The table at the end: a line for each thing that had to hold, with the figure that shows it.
+
+A row never stops at its first broken promise: all its figures are taken, then the test fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table."""
+
+    row: str
+    done: str
+    must: str
+    figure: str
+    held: bool
+
+
+@dataclass(slots=True)
+class Row:
+    """One row while it runs; ``done`` may be told more exactly once it is known."""
+
+    name: str
+    done: str
+    figures: list[Figure] = field(default_factory=list)
+
+    def note(self, must: str, figure: object, *, held: bool) -> None:
+        """Add a line.
+
+        Args:
+            must: what must hold.
+            figure: what was measured.
+        """
+        self.figures.append(Figure(self.name, self.done, must, str(figure), held))
+
+
+class Figures:
+    """All lines of a session, in order."""
+
+    def __init__(self) -> None:
+        self.lines: list[Figure] = []
+
+    @contextmanager
+    def row(self, name: str, done: str) -> Iterator[Row]:
+        """Take the figures of one row; in the end, fail if one of them did not hold.
+
+        Args:
+            name: R1 to R11.
+            done: what is done to the service.
+        """
+        row = Row(name, done)
+        try:
+            yield row
+        except BaseException as error:
+            row.note("the row runs to its end", f"{type(error).__name__}: {error}", held=False)
+            raise
+        finally:
+            self.lines += [
+                Figure(name, row.done, one.must, one.figure, one.held) for one in row.figures
+            ]
+        broken = [f"{one.must}: {one.figure}" for one in row.figures if not one.held]
+        assert not broken, broken
+
+
+def draw_table(lines: Sequence[Figure]) -> list[str]:
+    """Return the lines as a table in Markdown; what was done stands once a row."""
+    drawn = ["| | what is done | must hold | figure | held |", "|---|---|---|---|---|"]
+    last = ("", "")
+    for one in lines:
+        shown = ("", "") if (one.row, one.done) == last else (one.row, one.done)
+        last = (one.row, one.done)
+        cells = (*shown, one.must, one.figure, "yes" if one.held else "NO")
+        drawn.append("| " + " | ".join(_flatten(cell) for cell in cells) + " |")
+    return drawn
+
+
+def _flatten(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,137 @@
+"""What goes on beside a row: something that dies every few seconds, somebody who keeps ordering."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psutil
+import requests
+
+from cli.local import LocalStack
+from tests.chaos.rig import Tenant
+from tests.support.api import JsonDict
+
+
+@dataclass(slots=True)
+class Kills:
+    """How often a loop has killed, and what stopped it if it was not the row."""
+
+    count: int = 0
+    error: BaseException | None = None
+
+
+@contextmanager
+def killing(
+    stack: LocalStack, names: Sequence[str], every_s: float, seed: int, limit: int | None = None
+) -> Iterator[Kills]:
+    """Kill -9 the group of one of these children every few seconds, while the block runs.
+
+    Supervision starts it again. What is dead already is not killed again.
+
+    Args:
+        seed: chooses who dies.
+        limit: the most kills; None for as long as the block runs.
+    """
+    kills = Kills()
+    over = threading.Event()
+    choose = random.Random(seed)
+
+    def run() -> None:
+        try:
+            while (limit is None or kills.count < limit) and not over.wait(every_s):
+                name = choose.choice(names)
+                if name in stack.processes:
+                    stack.kill(name)
+                    kills.count += 1
+        except Exception as error:  # noqa: BLE001 - told to the row in the end
+            kills.error = error
+
+    thread = threading.Thread(target=run, name="killing")
+    thread.start()
+    try:
+        yield kills
+    finally:
+        over.set()
+        thread.join()
+    if kills.error is not None:
+        raise kills.error
+
+
+def kill_tree(stack: LocalStack, name: str) -> None:
+    """Kill -9 a child and all its descendants, those included that lead groups of their own."""
+    family = psutil.Process(stack.processes[name]).children(recursive=True)
+    stack.kill(name)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@dataclass(slots=True)
+class Orders:
+    """What a client that keeps ordering was answered."""
+
+    accepted: list[tuple[float, str, str]] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+    without_retry_after: int = 0
+    slowest_s: float = 0.0
+    broken: int = 0
+
+    @property
+    def task_ids(self) -> list[str]:
+        """The tasks that were accepted."""
+        return [task_id for _, task_id, _ in self.accepted]
+
+    @property
+    def paths(self) -> list[str]:
+        """The sources of those."""
+        return [path for _, _, path in self.accepted]
+
+
+@contextmanager
+def ordering(
+    tenant: Tenant, every_s: float, make_path: Callable[[int], str], **more: object
+) -> Iterator[Orders]:
+    """Keep posting tasks, one every few seconds, while the block runs.
+
+    Args:
+        make_path: returns the path of the n-th source.
+        more: further fields of each order.
+    """
+    orders = Orders()
+    over = threading.Event()
+
+    def run() -> None:
+        number = 0
+        while not over.wait(every_s):
+            number += 1
+            path = make_path(number)
+            order = {"kind": "ingest", "url": tenant.rig.source.url(path), **more}
+            _post(tenant, orders, path, order)
+
+    thread = threading.Thread(target=run, name="ordering")
+    thread.start()
+    try:
+        yield orders
+    finally:
+        over.set()
+        thread.join()
+
+
+def _post(tenant: Tenant, orders: Orders, path: str, order: JsonDict) -> None:
+    began = time.monotonic()
+    try:
+        answer = tenant.api.post("/tasks", order)
+    except requests.RequestException:
+        orders.broken += 1
+        return
+    orders.slowest_s = max(orders.slowest_s, time.monotonic() - began)
+    orders.statuses[answer.status_code] = orders.statuses.get(answer.status_code, 0) + 1
+    if answer.status_code == 201:
+        orders.accepted.append((began, answer.json()["data"]["id"], path))
+    elif "Retry-After" not in answer.headers:
+        orders.without_retry_after += 1
