@@ -1,0 +1,214 @@
+"""The sweep on real PostgreSQL and a real object store: what nobody will complete is aborted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingest.config import Settings
+from ingest.errors import StorageUnavailable
+from ingest.model import Lease, Project, Task
+from storage.objects import s3
+from storage.objects.s3 import S3ObjectStore
+from storage.objects.store import ObjectHeaders, Upload
+from storage.records import leases, lookups, tasks, uploads
+from storage.records.database import Database
+from storage.signals import Signals
+from tests.integration.examples import Claim, MakeTask
+from workers.placement import META_ATTEMPT, META_FILE_ID
+from workers.sweep import Sweeper
+
+PLAIN = ObjectHeaders("video/mp4", "inline", {})
+
+
+@pytest.fixture
+def folder() -> str:
+    """A place in the bucket that is this test's own."""
+    return f"sweep-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def sweeper(
+    records: Database, signals: Signals, store: S3ObjectStore, settings: Settings
+) -> Sweeper:
+    return Sweeper(records, signals, store, settings)
+
+
+@pytest.fixture
+def strays(store: S3ObjectStore) -> Iterator[list[Upload]]:
+    """Uploads to be aborted after the test, whatever came of it."""
+    begun: list[Upload] = []
+    yield begun
+    for upload in begun:
+        store.abort(upload)
+
+
+def _begin(
+    records: Database, store: S3ObjectStore, lease: Lease, key: str, *, noted: bool = True
+) -> Upload:
+    metadata = {META_FILE_ID: lease.task.file_id, META_ATTEMPT: str(lease.attempt)}
+    with records.transaction() as connection:
+        assert uploads.plan(
+            connection, lease, key, part_bytes=8, size_bytes=30, etag='"a"', head=b""
+        )
+    upload = store.begin(key, ObjectHeaders("video/mp4", "inline", metadata))
+    if noted:
+        with records.transaction() as connection:
+            assert uploads.note_begun(connection, lease, upload.upload_id)
+    return upload
+
+
+def _cancel(records: Database, project: Project, task: Task) -> None:
+    with records.transaction() as connection:
+        assert tasks.cancel(connection, project.id, task.id) is not None
+
+
+def _list_open(store: S3ObjectStore, folder: str) -> list[Upload]:
+    return [one.upload for one in store.list_uploads(f"{folder}/")]
+
+
+def test_the_upload_of_a_task_that_goes_on_stays_and_that_of_a_cancelled_one_goes(
+    records: Database,
+    store: S3ObjectStore,
+    sweeper: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+    folder: str,
+    strays: list[Upload],
+) -> None:
+    running, waiting, gone = make_task(), make_task(), make_task()
+    kept = [
+        _begin(records, store, claim(running), f"{folder}/running"),
+        _begin(records, store, claim(waiting, lease_s=-1), f"{folder}/waiting"),
+    ]
+    strays += kept
+    _begin(records, store, claim(gone), f"{folder}/gone")
+    _cancel(records, project, gone)
+
+    sweeper.sweep()
+    assert sweeper.sweep_uploads() == 1
+
+    assert _list_open(store, folder) == kept
+    assert sweeper.sweep_uploads() == 0
+
+
+def test_an_upload_that_was_begun_and_never_noted_is_found_by_its_key(
+    records: Database,
+    store: S3ObjectStore,
+    sweeper: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    folder: str,
+    strays: list[Upload],
+) -> None:
+    key = f"{folder}/a.mp4"
+    _begin(records, store, claim(make_task(), lease_s=-1), key, noted=False)
+    # Another key that begins like it is somebody else's.
+    strays.append(store.begin(f"{key}.part", PLAIN))
+    assert sweeper.sweep_uploads() == 0
+    sweeper.sweep()
+    assert sweeper.sweep_uploads() == 1
+    assert _list_open(store, folder) == strays
+
+
+def test_what_a_cancelled_task_had_completed_already_is_deleted(
+    records: Database,
+    store: S3ObjectStore,
+    sweeper: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+    folder: str,
+) -> None:
+    task, key = make_task(), f"{folder}/done.mp4"
+    upload = _begin(records, store, claim(task), key)
+    store.complete(upload, [store.put_part(upload, 1, b"content")], overwrite=False)
+    _cancel(records, project, task)
+
+    sweeper.sweep_uploads()
+    assert store.describe(key) is None
+
+
+def test_an_object_that_another_attempt_has_stored_since_is_not_deleted(
+    records: Database,
+    store: S3ObjectStore,
+    sweeper: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+    folder: str,
+) -> None:
+    task, key = make_task(), f"{folder}/replaced.mp4"
+    _begin(records, store, claim(task), key)
+    store.put(key, b"content", PLAIN, overwrite=False)
+    _cancel(records, project, task)
+
+    assert sweeper.sweep_uploads() == 1
+    assert store.describe(key) is not None
+    store.delete(key)
+
+
+def test_old_uploads_under_our_keys_are_swept_and_those_of_others_never(
+    records: Database,
+    signals: Signals,
+    store: S3ObjectStore,
+    settings: Settings,
+    make_task: MakeTask,
+    folder: str,
+    strays: list[Upload],
+) -> None:
+    ours = store.begin(f"{folder}/{make_task().file_id}.mp4", PLAIN)
+    strays += [store.begin(f"{folder}/theirs.mp4", PLAIN), ours]
+    later = datetime.now(UTC) + timedelta(hours=2)
+
+    assert Sweeper(records, signals, store, settings).sweep_uploads() == 0
+    assert Sweeper(records, signals, store, settings, lambda: later).sweep_uploads() == 1
+    assert _list_open(store, folder) == strays[:1]
+
+
+def test_sweepers_who_work_at_once_do_each_other_no_harm(
+    records: Database,
+    store: S3ObjectStore,
+    sweeper: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+    folder: str,
+) -> None:
+    for number in range(6):
+        task = make_task()
+        _begin(records, store, claim(task), f"{folder}/{number}")
+        _cancel(records, project, task)
+    with ThreadPoolExecutor(3) as pool:
+        swept = list(pool.map(lambda _: sweeper.sweep_uploads(), range(3)))
+    assert sum(swept) >= 6
+    assert _list_open(store, folder) == []
+
+
+def test_a_store_that_is_away_loses_no_row(
+    records: Database,
+    signals: Signals,
+    settings: Settings,
+    store: S3ObjectStore,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+    closed_port: int,
+    folder: str,
+) -> None:
+    task = make_task()
+    _begin(records, store, claim(task), f"{folder}/a.mp4")
+    _cancel(records, project, task)
+    away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{closed_port}"})
+    gone = s3.connect(away, pool_size=1, patience=s3.BRISK)
+    with pytest.raises(StorageUnavailable):
+        Sweeper(records, signals, gone, settings).sweep_uploads()
+    assert Sweeper(records, signals, store, settings).sweep_uploads() == 1
+    with records.transaction() as connection:
+        assert lookups.get(connection, project.id, task.id) is not None
+        assert leases.release_expired(connection) == {}
