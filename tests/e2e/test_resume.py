@@ -13,6 +13,8 @@ from cli.local import LocalStack
 from ingest.config import MIB, load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
+from storage.records import uploads
+from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_object
 from tests.support.media import make_media
 from tests.support.origin import Cut, Generated, Origin, Reply, Stall
@@ -64,6 +66,13 @@ def store(frail: LocalStack) -> S3ObjectStore:
     return s3.connect(load_settings(frail.environ), pool_size=1)
 
 
+@pytest.fixture
+def records(frail: LocalStack) -> Iterator[Database]:
+    opened = Database(load_settings(frail.environ).sqlalchemy_url)
+    yield opened
+    opened.close()
+
+
 def _order(api: Api, url: str, name: str, **more: object) -> JsonDict:
     order = {"kind": "ingest", "url": url, "folder": "resumed", "filename": name, **more}
     return read_object(api.post("/tasks", order), 201)
@@ -94,7 +103,12 @@ def _list_codes(task: JsonDict) -> list[str | None]:
 
 
 def test_an_attempt_goes_on_from_the_last_part_that_a_killed_worker_finished(
-    frail: LocalStack, api: Api, source: Origin, video: Generated, store: S3ObjectStore
+    frail: LocalStack,
+    api: Api,
+    source: Origin,
+    video: Generated,
+    store: S3ObjectStore,
+    records: Database,
 ) -> None:
     # Stalls inside the fourth part; by then the first is on its way or there.
     stall = Stall(at_bytes=3 * PART_BYTES + MIB)
@@ -106,7 +120,7 @@ def test_an_attempt_goes_on_from_the_last_part_that_a_killed_worker_finished(
     )
     task = _order(api, url, "killed.mp4", checksum=f"md5:{_hash_md5(video)}")
     assert stall.reached.wait(20)
-    _wait_for_parts(store, 3)
+    _wait_for_notes(records, task, 3)
     pid = frail.processes["worker"]
     frail.kill("worker")
     wait_until(lambda: frail.processes.get("worker") not in {None, pid}, "another worker")
@@ -153,7 +167,12 @@ def test_a_source_without_a_validator_is_fetched_from_the_start(
 
 
 def test_a_worker_that_is_told_to_stop_hands_back_what_another_goes_on_with(
-    frail: LocalStack, api: Api, source: Origin, video: Generated, store: S3ObjectStore
+    frail: LocalStack,
+    api: Api,
+    source: Origin,
+    video: Generated,
+    store: S3ObjectStore,
+    records: Database,
 ) -> None:
     stall = Stall(at_bytes=2 * PART_BYTES + MIB)
     url = source.route(
@@ -164,7 +183,7 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_another_goes_on_with(
     # Being stopped costs no attempt.
     task = _order(api, url, "stopped.mp4", max_attempts=1)
     assert stall.reached.wait(20)
-    _wait_for_parts(store, 2)
+    _wait_for_notes(records, task, 2)
     frail.restart("worker")
 
     ended = _wait_for_end(api, task)
@@ -194,11 +213,15 @@ def test_a_failed_task_goes_on_under_a_fresh_url(
     assert rest.range != "bytes=0-"
 
 
-def _wait_for_parts(store: S3ObjectStore, count: int) -> None:
-    def look() -> bool:
-        return any(len(store.list_parts(one.upload) or []) >= count for one in store.list_uploads())
+def _wait_for_notes(records: Database, task: JsonDict, count: int) -> None:
+    """Return once so many parts are noted: the store has each a moment earlier."""
 
-    wait_until(look, f"{count} parts in the store")
+    def look() -> bool:
+        with records.transaction() as connection:
+            found = uploads.find(connection, str(task["id"]))
+        return found is not None and len(found.parts) >= count
+
+    wait_until(look, f"{count} noted parts", 20)
 
 
 def _hash_md5(video: Generated) -> str:
