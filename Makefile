@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help ingest run test lint format lock clean setup
+.PHONY: help ingest run test chaos lint format lock clean setup
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(INSTALLED) ## Start the whole service and stay; Ctrl-C stops it
 
 test: $(INSTALLED) ## Run every test, on real servers
 	@$(BIN)/python -m pytest
+
+chaos: $(INSTALLED) ## Break everything on purpose and print what held (30 min)
+	@$(BIN)/python -m pytest tests/chaos --chaos-full
 
 lint: $(INSTALLED) ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check .
