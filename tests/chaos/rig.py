@@ -141,24 +141,30 @@ class Tenant:
 
 @contextmanager
 def open_rig(
-    home: Path, picture: bytes, video: bytes, *, workers: int = 2, **more: str
+    home: Path,
+    picture: bytes,
+    video: bytes,
+    *,
+    workers: int = 2,
+    changed: Mapping[str, str] | None = None,
+    seen: Mapping[str, str] | None = None,
 ) -> Iterator[Rig]:
     """Start a stack to be broken; its objects are removed in the end, for they are many.
 
     Args:
-        more: settings other than :data:`SETTINGS`, without their prefix and in lower case.
+        changed: settings on top of :data:`SETTINGS`, as HEADRACE_ variables.
+        seen: the addresses the test looks at, where the roles reach their servers another way.
     """
-    changed = {f"HEADRACE_{name.upper()}": value for name, value in more.items()}
     with Origin() as source:
         allowed = [f"127.0.0.1:{source.port}"]
         try:
             with LocalStack(
                 home,
-                extra_environ={**SETTINGS, **changed},
+                extra_environ={**SETTINGS, **(changed or {})},
                 allow_addresses=allowed,
                 workers=workers,
             ) as stack:
-                rig = _look_into(stack, source, picture, video)
+                rig = _look_into(stack, seen or {}, source, picture, video)
                 source.serve_family("/tiny/", lambda name: Reply(body=rig.make_tiny(name)))
                 source.serve_family("/slow/", lambda name: _serve_slowly(rig.make_tiny(name)))
                 source.serve_family("/video/", lambda name: _serve_video(rig, name))
@@ -170,8 +176,10 @@ def open_rig(
             shutil.rmtree(home / "seaweedfs", ignore_errors=True)
 
 
-def _look_into(stack: LocalStack, source: Origin, picture: bytes, video: bytes) -> Rig:
-    settings = load_settings(stack.environ)
+def _look_into(
+    stack: LocalStack, seen: Mapping[str, str], source: Origin, picture: bytes, video: bytes
+) -> Rig:
+    settings = load_settings({**stack.environ, **seen})
     redis_url = settings.redis_url.get_secret_value()
     return Rig(
         stack=stack,

@@ -35,9 +35,11 @@ def hasty(request: pytest.FixtureRequest, scale: Scale, tmp_path: Path) -> Itera
         tmp_path / "hasty",
         shared.picture,
         shared.video,
-        lease_s=str(LEASE_S),
-        heartbeat_s="0.4",
-        resend_after_s="1",
+        changed={
+            "HEADRACE_LEASE_S": f"{LEASE_S:g}",
+            "HEADRACE_HEARTBEAT_S": "0.4",
+            "HEADRACE_RESEND_AFTER_S": "1",
+        },
     ) as opened:
         yield opened
 
