@@ -20,6 +20,13 @@ from storage.objects.store import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Object:
+    body: bytes
+    headers: ObjectHeaders
+    etag: str
+
+
 @dataclass(slots=True)
 class _Upload:
     key: str
@@ -33,7 +40,7 @@ class MemoryObjectStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._objects: dict[str, tuple[bytes, ObjectHeaders]] = {}
+        self._objects: dict[str, _Object] = {}
         self._uploads: dict[str, _Upload] = {}
         self._begun = 0
 
@@ -43,7 +50,8 @@ class MemoryObjectStore:
     def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
         """Store an object."""
         with self._lock:
-            self._place(key, bytes(body), headers, overwrite=overwrite)
+            found = _Object(bytes(body), headers, _make_etag(bytes(body)))
+            self._place(key, found, overwrite=overwrite)
 
     def begin(self, key: str, headers: ObjectHeaders) -> Upload:
         """Begin a multipart upload."""
@@ -68,18 +76,21 @@ class MemoryObjectStore:
                 if stored is None or _make_etag(stored) != part.etag:
                     raise UploadLost(f"Part {part.number} is not what it was.")
             body = b"".join(found.parts[part.number] for part in parts)
-            self._place(upload.key, body, found.headers, overwrite=overwrite)
+            etag = _make_etag("".join(part.etag for part in parts).encode())
+            joined = _Object(body, found.headers, f"{etag}-{len(parts)}")
+            self._place(upload.key, joined, overwrite=overwrite)
             del self._uploads[upload.upload_id]
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload."""
         with self._lock:
-            self._uploads.pop(upload.upload_id, None)
+            if self._find_upload(upload) is not None:
+                del self._uploads[upload.upload_id]
 
     def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
         """Return the parts of an upload."""
         with self._lock:
-            found = self._uploads.get(upload.upload_id)
+            found = self._find_upload(upload)
             if found is None:
                 return None
             return [
@@ -103,13 +114,17 @@ class MemoryObjectStore:
             found = self._objects.get(key)
         if found is None:
             return None
-        body, headers = found
-        return StoredObject(len(body), headers.content_type, headers.metadata)
+        headers = found.headers
+        return StoredObject(len(found.body), headers.content_type, headers.metadata, found.etag)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, if_etag: str | None = None) -> bool:
         """Delete an object."""
         with self._lock:
+            found = self._objects.get(key)
+            if found is not None and if_etag not in {None, found.etag}:
+                return False
             self._objects.pop(key, None)
+            return True
 
     def presign(
         self,
@@ -127,18 +142,22 @@ class MemoryObjectStore:
     def read(self, key: str) -> bytes:
         """Return an object's bytes, for the test that wants to see them."""
         with self._lock:
-            return self._objects[key][0]
+            return self._objects[key].body
+
+    def _find_upload(self, upload: Upload) -> _Upload | None:
+        found = self._uploads.get(upload.upload_id)
+        return found if found is not None and found.key == upload.key else None
 
     def _get_upload(self, upload: Upload) -> _Upload:
-        found = self._uploads.get(upload.upload_id)
+        found = self._find_upload(upload)
         if found is None:
             raise UploadLost("There is no such upload.")
         return found
 
-    def _place(self, key: str, body: bytes, headers: ObjectHeaders, *, overwrite: bool) -> None:
+    def _place(self, key: str, found: _Object, *, overwrite: bool) -> None:
         if not overwrite and key in self._objects:
             raise FileExists(f"An object '{key}' is in the bucket already.")
-        self._objects[key] = (body, headers)
+        self._objects[key] = found
 
 
 def _make_etag(body: bytes) -> str:

@@ -1,24 +1,23 @@
 """S3 and what speaks its protocol, through boto3.
 
-Each body carries a CRC32 that the store checks (botocore's default, ``when_supported``), and
 ``If-None-Match: *`` guards what may not be overwritten (stores that ignore it are covered by the
-unique name in the database). Single requests are retried in botocore's ``standard`` mode; what
-still fails is ``StorageUnavailable``.
+unique name in the database), ``If-Match`` what may not be deleted. Lists are read page by page; a
+store that repeats a page makes no walk endless. What fails after botocore's retries is
+``StorageUnavailable``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, cast
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ingest.errors import ConfigError, FileExists, StorageUnavailable, UploadLost
+from ingest.errors import FileExists, StorageUnavailable, UploadLost
+from storage.objects.s3_client import BRISK, PATIENT, Patience, make_client
 from storage.objects.store import (
     Content,
     ObjectHeaders,
@@ -33,11 +32,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
         CompleteMultipartUploadRequestTypeDef,
+        DeleteObjectRequestTypeDef,
+        ListMultipartUploadsRequestTypeDef,
         PutObjectRequestTypeDef,
     )
-    from pydantic import SecretStr
 
     from ingest.config import Settings
+
+__all__ = ["BRISK", "PATIENT", "Patience", "S3ObjectStore", "connect"]
 
 _EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
@@ -137,32 +139,56 @@ class S3ObjectStore:
 
     def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
         """Return the parts of an upload, however many pages they fill."""
-        found: list[StoredPart] = []
-        pages = self._client.get_paginator("list_parts").paginate(
-            Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
-        )
-        try:
-            with self._translate("list the parts of an upload"):
-                for page in pages:
-                    found += [
+        # SeaweedFS lists a part as often as it was put.
+        found: set[StoredPart] = set()
+        marker = 0
+        while True:
+            try:
+                with self._translate("list the parts of an upload"):
+                    page = self._client.list_parts(
+                        Bucket=self._bucket,
+                        Key=upload.key,
+                        UploadId=upload.upload_id,
+                        PartNumberMarker=marker,
+                    )
+                    found |= {
                         StoredPart(part["PartNumber"], part["ETag"], part["Size"])
                         for part in page.get("Parts", [])
-                    ]
-        except UploadLost:
-            return None
-        return found
+                    }
+            except UploadLost:
+                return None
+            following = page.get("NextPartNumberMarker", 0)
+            if not page.get("IsTruncated") or following <= marker:
+                return sorted(found, key=lambda part: (part.number, part.etag))
+            marker = following
 
     def list_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
         """Walk through the uploads in the bucket, page by page."""
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket, Prefix=prefix
-        )
-        with self._translate("list uploads"):
-            for page in pages:
-                for one in page.get("Uploads", []):
+        request: ListMultipartUploadsRequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
+        seen = {("", "")}
+        while True:
+            with self._translate("list uploads"):
+                page = self._client.list_multipart_uploads(**request)
+                found = [
+                    PendingUpload(
+                        Upload(one["Key"], one["UploadId"]), one["Initiated"].astimezone(UTC)
+                    )
+                    for one in page.get("Uploads", [])
                     # A server may take the prefix for a folder.
-                    if one["Key"].startswith(prefix):
-                        yield PendingUpload(Upload(one["Key"], one["UploadId"]), one["Initiated"])
+                    if one["Key"].startswith(prefix)
+                ]
+            yield from found
+            key, upload_id = page.get("NextKeyMarker", ""), page.get("NextUploadIdMarker", "")
+            # A page that was there before would come for ever.
+            if not page.get("IsTruncated") or (key, upload_id) in seen:
+                return
+            seen.add((key, upload_id))
+            # SeaweedFS names an upload alone, and takes a key for the only one that is wanted.
+            request = {"Bucket": self._bucket, "Prefix": prefix}
+            if key:
+                request["KeyMarker"] = key
+            if upload_id:
+                request["UploadIdMarker"] = upload_id
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object."""
@@ -173,13 +199,27 @@ class S3ObjectStore:
                 if _read_code(error) in _MISSING_CODES:
                     return None
                 raise
-        metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
-        return StoredObject(answer["ContentLength"], answer["ContentType"], metadata)
+            metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+            return StoredObject(
+                answer["ContentLength"], answer["ContentType"], metadata, answer["ETag"]
+            )
 
-    def delete(self, key: str) -> None:
-        """Delete an object."""
+    def delete(self, key: str, *, if_etag: str | None = None) -> bool:
+        """Delete an object, or only the one with this ETag."""
+        request: DeleteObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}
+        if if_etag is not None:
+            request["IfMatch"] = if_etag
         with self._translate("delete an object"):
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+            try:
+                self._client.delete_object(**request)
+            except ClientError as error:
+                code = _read_code(error)
+                if code in _EXISTS_CODES:
+                    # SeaweedFS answers 412 where nothing is, too; AWS answers 404.
+                    return self.describe(key) is None
+                if code not in _MISSING_CODES:
+                    raise
+        return True
 
     def presign(
         self,
@@ -221,20 +261,6 @@ class S3ObjectStore:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long one operation may take: ``attempts`` times connecting and reading."""
-
-    connect_timeout_s: float
-    read_timeout_s: float
-    attempts: int
-
-
-# A worker has time, and gigabytes behind it; somebody waits for the API.
-PATIENT = Patience(connect_timeout_s=5, read_timeout_s=60, attempts=4)
-BRISK = Patience(connect_timeout_s=2, read_timeout_s=5, attempts=1)
-
-
 def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT) -> S3ObjectStore:
     """Build the store that the settings describe; opens no connection yet.
 
@@ -247,45 +273,11 @@ def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT)
     """
     endpoint = settings.s3_endpoint
     public_endpoint = settings.s3_public_endpoint or endpoint
-    client = _make_client(settings, endpoint, pool_size, patience)
+    client = make_client(settings, endpoint, pool_size, patience)
     public = client
     if public_endpoint != endpoint:
-        public = _make_client(settings, public_endpoint, 1, patience)
+        public = make_client(settings, public_endpoint, 1, patience)
     return S3ObjectStore(settings.s3_bucket, client, public)
-
-
-def _make_client(
-    settings: Settings, endpoint: str | None, pool_size: int, patience: Patience
-) -> S3Client:
-    try:
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=settings.s3_region,
-            aws_access_key_id=_reveal(settings.s3_access_key_id),
-            aws_secret_access_key=_reveal(settings.s3_secret_access_key),
-            config=Config(
-                signature_version="s3v4",
-                s3={
-                    "addressing_style": "path" if settings.s3_path_style else "virtual",
-                    # The CRC32 guards the body; hashing it again to sign it, which botocore does
-                    # over plain http, costs 0.95 CPU seconds a GiB.
-                    "payload_signing_enabled": False,
-                },
-                max_pool_connections=pool_size,
-                connect_timeout=patience.connect_timeout_s,
-                read_timeout=patience.read_timeout_s,
-                retries={"mode": "standard", "total_max_attempts": patience.attempts},
-                # The environment's proxies are for the outside; the store is the operator's own.
-                proxies={},
-            ),
-        )
-    except ValueError as error:
-        raise ConfigError(f"HEADRACE_S3_ENDPOINT is no endpoint: {error}") from error
-
-
-def _reveal(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
 
 
 def _read_code(error: ClientError) -> str:

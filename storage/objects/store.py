@@ -6,9 +6,20 @@ Obligations of every implementation (tests/contract checks each on all of them):
 - ``overwrite=False`` never replaces an object: it raises ``FileExists`` and changes nothing. Two
   that complete uploads of one key in the same moment may both be told that they won (SeaweedFS).
 - ``delete`` and ``abort`` of what is not there succeed, so that clean-up can be repeated.
-- A part that is put again under its number replaces the first.
-- What is asked of an upload that is gone, or completed from parts the store does not have so,
-  raises ``UploadLost``.
+- ``delete`` with an ETag leaves every object that has another. It tells bytes apart, not writes: of
+  two objects alike in every byte (and, from parts, in every cut) the ETag is the same. A store that
+  ignores ``If-Match`` deletes whatever is there; AWS and SeaweedFS obey it.
+- A part that is put again under its number is the one that its ETag names when the upload is
+  completed. SeaweedFS keeps the earlier one beside it, which its own ETag names.
+- ``list_parts`` gives what ``complete`` would take, by number: each part with the ETag that
+  ``put_part`` returned. A number comes more than once where the store keeps more than one.
+- ``list_uploads`` gives every upload that is there from its start to its end, in an order of the
+  store's own, and asks for a page when one is needed. What is begun, completed or aborted meanwhile
+  may be in it or not. A store that leads back to a page it gave before does not keep it going.
+- ``put_part`` to an upload that is gone raises ``UploadLost``, and so does ``complete`` of one that
+  is gone or that has not got the parts named. Where an object is in the way as well, ``complete``
+  with ``overwrite=False`` may raise ``FileExists`` instead; what was completed already may be
+  completed again while its object is there (SeaweedFS).
 - Each body is checked on its way: a store that received other bytes than were sent refuses them.
 - What fails for want of the server raises ``StorageUnavailable`` (retryable).
 - Every method may be called from several threads.
@@ -44,6 +55,7 @@ class StoredObject:
     size_bytes: int
     content_type: str
     metadata: Mapping[str, str]
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """An upload that is neither completed nor aborted; ``begun`` is aware, by the store's clock."""
+    """An upload that is neither completed nor aborted; ``begun`` is UTC by the store's clock."""
 
     upload: Upload
     begun: datetime
@@ -101,16 +113,23 @@ class ObjectStore(Protocol):
         """Drop an upload and its parts."""
 
     def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
-        """Return the parts the store has, in order; None where there is no such upload."""
+        """Return the parts the store has, by number; None where there is no such upload."""
 
     def list_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
-        """Walk through all uploads in the bucket whose keys begin so, whoever began them."""
+        """Walk through all uploads in the bucket whose keys begin so, whoever began them.
+
+        A failure comes when the walk reaches it, not from this call.
+        """
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object, or None where there is none."""
 
-    def delete(self, key: str) -> None:
-        """Delete an object."""
+    def delete(self, key: str, *, if_etag: str | None = None) -> bool:
+        """Delete an object, or only the one with an ETag that :meth:`describe` told.
+
+        Returns:
+            Whether nothing is there any more; False where an object with another ETag was left.
+        """
 
     def presign(
         self,

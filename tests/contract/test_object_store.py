@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
 
 from ingest.config import MIB
 from ingest.errors import FileExists
-from storage.objects.memory import MemoryObjectStore
-from storage.objects.store import ObjectHeaders, ObjectStore, StoredObject
+from storage.objects.store import ObjectHeaders, ObjectStore
+from tests.contract.conftest import Read
 
 HEADERS = ObjectHeaders("video/mp4", 'inline; filename="a.mp4"', {"headrace-file-id": "file_1"})
 OTHER = ObjectHeaders("image/jpeg", "inline", {"headrace-file-id": "file_2"})
 PART_BYTES = 5 * MIB
-Read = Callable[[str], bytes]
 
 
-@pytest.fixture(params=["memory", "s3"])
-def store(request: pytest.FixtureRequest) -> ObjectStore:
-    """Each implementation in turn."""
-    if request.param == "memory":
-        return MemoryObjectStore()
-    found: ObjectStore = request.getfixturevalue("s3_store")
-    return found
-
-
-@pytest.fixture
-def read(store: ObjectStore) -> Read:
-    """Reads an object back, by each store's own way."""
-
-    def fetch(key: str) -> bytes:
-        if isinstance(store, MemoryObjectStore):
-            return store.read(key)
-        answer = requests.get(store.presign(key, 60), timeout=10)
-        assert answer.status_code == 200
-        return answer.content
-
-    return fetch
-
-
-@pytest.fixture
-def key() -> str:
-    """A key that nobody else uses."""
-    return f"contract/{secrets.token_hex(8)}"
+def look(store: ObjectStore, key: str) -> tuple[int, str, Mapping[str, str]]:
+    """Return size, type and metadata of an object that has to be there."""
+    found = store.describe(key)
+    assert found is not None
+    assert found.etag
+    return found.size_bytes, found.content_type, found.metadata
 
 
 def test_a_store_that_is_there_says_so(store: ObjectStore) -> None:
@@ -60,9 +36,7 @@ def test_an_object_is_kept_byte_for_byte_with_its_headers(
 ) -> None:
     assert store.describe(key) is None
     store.put(key, content, HEADERS, overwrite=False)
-    assert store.describe(key) == StoredObject(
-        len(content), "video/mp4", {"headrace-file-id": "file_1"}
-    )
+    assert look(store, key) == (len(content), "video/mp4", {"headrace-file-id": "file_1"})
     assert read(key) == content
 
 
@@ -83,7 +57,7 @@ def test_what_may_not_be_overwritten_is_not(store: ObjectStore, read: Read, key:
     with pytest.raises(FileExists):
         store.put(key, b"second", OTHER, overwrite=False)
     assert read(key) == b"first"
-    assert store.describe(key) == StoredObject(5, "video/mp4", {"headrace-file-id": "file_1"})
+    assert look(store, key) == (5, "video/mp4", {"headrace-file-id": "file_1"})
 
 
 def test_what_may_be_overwritten_is_replaced_with_all_its_headers(
@@ -92,7 +66,7 @@ def test_what_may_be_overwritten_is_replaced_with_all_its_headers(
     store.put(key, b"first", HEADERS, overwrite=False)
     store.put(key, b"second!", OTHER, overwrite=True)
     assert read(key) == b"second!"
-    assert store.describe(key) == StoredObject(7, "image/jpeg", {"headrace-file-id": "file_2"})
+    assert look(store, key) == (7, "image/jpeg", {"headrace-file-id": "file_2"})
 
 
 def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: ObjectStore, key: str) -> None:
@@ -102,6 +76,41 @@ def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: ObjectStore, ke
         store.delete(key)
         assert store.describe(key) is None
     store.put(key, b"again", HEADERS, overwrite=False)
+
+
+def test_only_the_object_that_was_meant_is_deleted(
+    store: ObjectStore, read: Read, key: str
+) -> None:
+    store.put(key, b"first", HEADERS, overwrite=False)
+    meant = store.describe(key)
+    store.put(key, b"other", HEADERS, overwrite=True)
+    there = store.describe(key)
+    assert meant is not None
+    assert there is not None
+
+    assert not store.delete(key, if_etag=meant.etag)
+    assert read(key) == b"other"
+
+    # Deleted, and then not there to be deleted.
+    for etag in (there.etag, there.etag, meant.etag):
+        assert store.delete(key, if_etag=etag)
+        assert store.describe(key) is None
+
+
+def test_an_object_made_from_parts_is_deleted_only_where_it_was_meant(
+    store: ObjectStore, read: Read, key: str
+) -> None:
+    upload = store.begin(key, HEADERS)
+    store.complete(upload, [store.put_part(upload, 1, b"content")], overwrite=False)
+    whole = store.describe(key)
+    assert whole is not None
+
+    assert not store.delete(key, if_etag="0" * 32)
+    assert not store.delete(key, if_etag=whole.etag.replace("-1", "-2"))
+    assert read(key) == b"content"
+
+    assert store.delete(key, if_etag=whole.etag)
+    assert store.describe(key) is None
 
 
 def test_parts_become_one_object_in_order_of_number_and_not_before(
@@ -118,9 +127,7 @@ def test_parts_become_one_object_in_order_of_number_and_not_before(
     store.complete(upload, sorted(parts, key=lambda part: part.number), overwrite=False)
 
     assert read(key) == first + second + third
-    assert store.describe(key) == StoredObject(
-        2 * PART_BYTES + 1, "video/mp4", {"headrace-file-id": "file_1"}
-    )
+    assert look(store, key) == (2 * PART_BYTES + 1, "video/mp4", {"headrace-file-id": "file_1"})
 
 
 def test_parts_may_be_sent_by_several_threads(store: ObjectStore, read: Read, key: str) -> None:
@@ -142,6 +149,8 @@ def test_a_part_that_is_sent_again_replaces_the_first(
     upload = store.begin(key, HEADERS)
     store.put_part(upload, 1, b"x" * PART_BYTES)
     parts = [store.put_part(upload, 1, b"a" * PART_BYTES), store.put_part(upload, 2, b"b")]
+    listed = store.list_parts(upload) or []
+    assert {(part.number, part.etag) for part in parts} <= {(p.number, p.etag) for p in listed}
     store.complete(upload, parts, overwrite=False)
     assert read(key) == b"a" * PART_BYTES + b"b"
 
@@ -155,7 +164,7 @@ def test_an_upload_that_finds_an_object_in_its_place_leaves_it_there(
     with pytest.raises(FileExists):
         store.complete(upload, [part], overwrite=False)
     assert read(key) == b"first"
-    assert store.describe(key) == StoredObject(5, "image/jpeg", {"headrace-file-id": "file_2"})
+    assert look(store, key) == (5, "image/jpeg", {"headrace-file-id": "file_2"})
     store.abort(upload)
     assert read(key) == b"first"
 

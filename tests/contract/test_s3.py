@@ -17,6 +17,7 @@ from ingest.naming import make_disposition
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Part, Upload
+from tests.contract.conftest import PAGE_SIZE
 
 HEADERS = ObjectHeaders("application/octet-stream", "inline", {})
 SHOWN = ObjectHeaders("video/mp4", make_disposition("\U0001f3ac a.mp4"), {})
@@ -109,6 +110,21 @@ def test_every_body_goes_out_with_a_checksum(s3_store: S3ObjectStore) -> None:
         assert any(name.startswith("x-amz-checksum-") for name in headers)
 
 
+def test_a_page_of_uploads_is_asked_for_when_it_is_needed(
+    s3_store: S3ObjectStore, small_pages: list[str]
+) -> None:
+    name = f"contract/{secrets.token_hex(8)}"
+    begun = [s3_store.begin(name, HEADERS) for _ in range(3 * PAGE_SIZE)]
+    walk = s3_store.list_uploads(name)
+    asked_after = [len(small_pages)]
+    for _ in begun:
+        s3_store.abort(next(walk).upload)
+        asked_after.append(len(small_pages))
+    assert list(walk) == []
+    assert asked_after == [0, 1, 1, 2, 2, 3, 3]
+    assert set(small_pages) == {"ListMultipartUploads"}
+
+
 OPERATIONS: dict[str, Callable[[S3ObjectStore], object]] = {
     "check": lambda store: store.check(),
     "put": lambda store: store.put("contract/x", b"x", HEADERS, overwrite=False),
@@ -116,8 +132,11 @@ OPERATIONS: dict[str, Callable[[S3ObjectStore], object]] = {
     "put_part": lambda store: store.put_part(UPLOAD, 1, b"x"),
     "complete": lambda store: store.complete(UPLOAD, [Part(1, "x")], overwrite=False),
     "abort": lambda store: store.abort(UPLOAD),
+    "list_parts": lambda store: store.list_parts(UPLOAD),
+    "list_uploads": lambda store: list(store.list_uploads()),
     "describe": lambda store: store.describe("contract/x"),
     "delete": lambda store: store.delete("contract/x"),
+    "delete_one": lambda store: store.delete("contract/x", if_etag="x"),
 }
 
 

@@ -6,29 +6,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return load_settings(
-        {
-            "HEADRACE_DATABASE_URL": "postgresql://user:secret@127.0.0.1/headrace",
-            "HEADRACE_REDIS_URL": "redis://127.0.0.1/0",
-            "HEADRACE_S3_BUCKET": "media",
-            "HEADRACE_S3_ENDPOINT": "http://127.0.0.1:1",
-            "HEADRACE_S3_ACCESS_KEY_ID": "key",
-            "HEADRACE_S3_SECRET_ACCESS_KEY": "s3cr3t",
-        }
-    )
-
-
-@pytest.fixture
-def store(settings: Settings) -> S3ObjectStore:
-    return s3.connect(settings, pool_size=1)
 
 
 def _answer(code: str) -> ClientError:
