@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import structlog
 from celery import Celery, signals
@@ -34,6 +35,7 @@ from workers.attempt import Tools
 from workers.dispatch import Dispatcher
 from workers.egress import Egress, Policy
 from workers.leases import LeaseKeeper
+from workers.loop import Loop, LoopTurner
 from workers.metrics import WorkerMetrics
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, build_prober
@@ -44,6 +46,10 @@ from workers.tasks import DISPATCH, RUN, SWEEP, register_control, register_inges
 _DISPATCH_EVERY_S = 1.0
 _SWEEP_EVERY_S = 5.0
 _CONTROL_THREADS = 2
+
+
+class _Consumer(Protocol):
+    hub: Loop
 
 
 def run_worker(settings: Settings) -> None:
@@ -203,10 +209,18 @@ def _run(
     # Logging is configured already; this receiver keeps Celery from doing it again.
     signals.setup_logging.connect(_keep_logging, weak=False)
 
-    def take_signals(**_: object) -> None:
+    turner = LoopTurner()
+
+    def make_ready(sender: _Consumer, **_: object) -> None:
+        # Sent again after each loss of Redis, when the loop has forgotten all it watched.
+        turner.watch_from(sender.hub)
         stop_in_order(grace_s, hand_back)
 
-    signals.worker_ready.connect(take_signals, weak=False)
+    def turn_loop(**_: object) -> None:
+        turner.turn()
+
+    signals.worker_ready.connect(make_ready, weak=False)
+    signals.task_prerun.connect(turn_loop, weak=False)
     get_logger(__name__).info("worker.starting", queue=queue, threads=threads)
     app.Worker(
         hostname=name,
