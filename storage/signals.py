@@ -25,6 +25,8 @@ from ingest.model import Transfer
 # Celery's Redis transport keeps a queue as a list under its own name.
 INGEST_QUEUE = "ingest"
 CONTROL_QUEUE = "control"
+# What a beat goes round in.
+BEAT_LOOPS = ("dispatch", "sweep", "uploads")
 
 WORKER_SILENT_AFTER_S = 15
 _PROGRESS_TTL_S = 60
@@ -32,6 +34,7 @@ _WORKERS = "headrace:workers"
 _NUDGE = "headrace:nudge"
 # How long one wait on the wire may last; the caller's limit is kept by waiting again.
 _SLICE_S = 5.0
+_NUDGE_SLICE_S = 2.0
 
 
 class Signals:
@@ -42,17 +45,11 @@ class Signals:
     """
 
     def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            # A Redis that hangs must cost nobody more than a second or two: leases are kept and
-            # requests answered by the same threads that speak to it.
-            socket_connect_timeout=1,
-            socket_timeout=1,
-            health_check_interval=30,
-            # Once more for a pooled connection that died; never for one that hangs.
-            retry=Retry(NoBackoff(), retries=1, supported_errors=(RedisConnectionError,)),
-        )
+        # A Redis that hangs must cost nobody more than a second or two: leases are kept and
+        # requests answered by the same threads that speak to it.
+        self._redis = _connect(url, timeout_s=1)
+        # What waits for a nudge has to be answered later than that.
+        self._patient = _connect(url, timeout_s=_NUDGE_SLICE_S + 1)
 
     def check(self) -> None:
         """Ask the server for a sign of life.
@@ -92,11 +89,13 @@ class Signals:
         }
 
     def announce_end(self, task_id: str) -> None:
-        """Wake whoever waits for a task, and drop its progress."""
+        """Wake whoever waits for a task, drop its progress, and nudge: a slot is free."""
         with _translate():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.delete(f"headrace:progress:{task_id}")
             pipeline.publish(f"headrace:ended:{task_id}", "1")
+            pipeline.lpush(_NUDGE, "1")
+            pipeline.ltrim(_NUDGE, 0, 0)
             pipeline.execute()
 
     def nudge(self) -> None:
@@ -106,6 +105,16 @@ class Signals:
             pipeline.lpush(_NUDGE, "1")
             pipeline.ltrim(_NUDGE, 0, 0)
             pipeline.execute()
+
+    def wait_for_nudge(self, timeout_s: float) -> bool:
+        """Wait for a nudge and take it; of several who wait, one has it.
+
+        Returns:
+            Whether there was one; never later than after a few seconds.
+        """
+        with _translate():
+            taken = self._patient.blpop([_NUDGE], timeout=min(timeout_s, _NUDGE_SLICE_S))
+        return taken is not None
 
     @contextmanager
     def listen_for_end(self, task_id: str) -> Iterator[Callable[[float], bool]]:
@@ -125,20 +134,28 @@ class Signals:
 
             yield wait
 
-    def report_worker(self, worker: str) -> None:
-        """Say that a worker is alive."""
+    def report_worker(self, worker: str, slots: int = 1) -> None:
+        """Say that a worker is alive.
+
+        Args:
+            slots: how many ingests it runs at once.
+        """
         with _translate():
             # Redis' own clock, so that the hosts' clocks need not agree.
             now, _ = self._redis.time()
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zadd(_WORKERS, {worker: now})
+            pipeline.set(_name_slots(worker), slots, ex=10 * WORKER_SILENT_AFTER_S)
             pipeline.zremrangebyscore(_WORKERS, "-inf", now - 10 * WORKER_SILENT_AFTER_S)
             pipeline.execute()
 
     def dismiss_worker(self, worker: str) -> None:
         """Say that a worker has stopped."""
         with _translate():
-            self._redis.zrem(_WORKERS, worker)
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.zrem(_WORKERS, worker)
+            pipeline.delete(_name_slots(worker))
+            pipeline.execute()
 
     def list_workers(self) -> Sequence[str]:
         """Return the workers that gave a sign of life lately."""
@@ -147,9 +164,49 @@ class Signals:
             alive = self._redis.zrangebyscore(_WORKERS, now - WORKER_SILENT_AFTER_S, "+inf")
         return sorted(cast("list[str]", alive))
 
+    def count_slots(self) -> int:
+        """Return how many ingests the workers that live can run at once."""
+        workers = self.list_workers()
+        if not workers:
+            return 0
+        with _translate():
+            told = cast("list[str | None]", self._redis.mget(map(_name_slots, workers)))
+        return sum(1 if slots is None else int(slots) for slots in told)
+
+    def report_beat(self, loop: str, ttl_s: float) -> None:
+        """Say that a beat has gone round in one of :data:`BEAT_LOOPS`; it holds for ``ttl_s``."""
+        with _translate():
+            self._redis.set(f"headrace:beat:{loop}", "1", px=round(1000 * ttl_s))
+
+    def list_beats(self) -> Sequence[str]:
+        """Return those of :data:`BEAT_LOOPS` that some beat goes round in."""
+        with _translate():
+            told = cast(
+                "list[str | None]",
+                self._redis.mget([f"headrace:beat:{loop}" for loop in BEAT_LOOPS]),
+            )
+        return [loop for loop, one in zip(BEAT_LOOPS, told, strict=True) if one is not None]
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._redis.close()
+        self._patient.close()
+
+
+def _connect(url: str, *, timeout_s: float) -> Redis:
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=1,
+        socket_timeout=timeout_s,
+        health_check_interval=30,
+        # Once more for a pooled connection that died; never for one that hangs.
+        retry=Retry(NoBackoff(), retries=1, supported_errors=(RedisConnectionError,)),
+    )
+
+
+def _name_slots(worker: str) -> str:
+    return f"headrace:slots:{worker}"
 
 
 @contextmanager

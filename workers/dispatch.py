@@ -1,13 +1,13 @@
 """The dispatch window: Redis holds a few wake-ups, the backlog waits in the database.
 
 A wake-up is an id in the ``ingest`` queue. The dispatcher fills the queue up to the window from the
-pending tasks, oldest first, and sends again what nobody has answered for a while. Any number of
-dispatchers may run; a task that is woken twice is claimed once.
+ready tasks, and sends again what nobody has answered for a while. Any number of dispatchers may
+run; a task that is woken twice is claimed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ingest.config import Settings
@@ -19,7 +19,7 @@ from storage.signals import INGEST_QUEUE, Signals
 
 
 class Dispatcher:
-    """Fills the window.
+    """Fills the window. One thread's own: it remembers how far it looked.
 
     Args:
         wake: sends one wake-up, by task id; it raises what the queue raises.
@@ -36,18 +36,22 @@ class Dispatcher:
         self._signals = signals
         self._settings = settings
         self._wake = wake
+        self._looked_until = wakeups.START
 
-    def dispatch(self) -> int:
-        """Wake as many pending tasks as the window has room for; return how many.
+    def dispatch(self, *, nudged: bool = False) -> int:
+        """Wake as many ready tasks as the window has room for; return how many.
+
+        Args:
+            nudged: somebody asked for it, which is no reason to fill a window that is half full.
 
         Raises:
             DatabaseUnavailable, RedisUnavailable: nothing was lost; the next call does it.
         """
-        room = self._settings.dispatch_window - self._signals.count_queued(INGEST_QUEUE)
-        if room <= 0:
+        window = self._measure_window()
+        queued = self._signals.count_queued(INGEST_QUEUE)
+        if queued >= window or (nudged and queued > window / 2):
             return 0
-        with self._database.transaction() as connection:
-            picked = list(wakeups.pick_wakeable(connection, room, self._settings.resend_after_s))
+        picked = self._pick(window, queued)
         sent = 0
         try:
             for task_id in picked:
@@ -62,5 +66,28 @@ class Dispatcher:
                 ):
                     wakeups.note_unwoken(connection, picked[sent:])
         if sent:
-            get_logger(__name__).info("dispatch.woke", tasks=sent, room=room)
+            get_logger(__name__).info("dispatch.woke", tasks=sent, window=window)
         return sent
+
+    def _measure_window(self) -> int:
+        settings = self._settings
+        return settings.dispatch_window * max(self._signals.count_slots(), settings.worker_slots)
+
+    def _pick(self, window: int, queued: int) -> Sequence[str]:
+        settings = self._settings
+        with self._database.transaction() as connection:
+            wakeups.begin(connection)
+            wakeups.ready_due(connection)
+            # What still stands in the queue is late, not lost: more than is missing never was.
+            lost = wakeups.forget_lost(connection, settings.resend_after_s, window - queued)
+            if lost:
+                get_logger(__name__).info("dispatch.wake_ups_lost", tasks=lost)
+            # Messages that are about to be sent are woken and not yet queued; stale ones are
+            # queued and no longer woken.
+            room = window - max(queued, wakeups.count_woken(connection))
+            if room <= 0:
+                return []
+            picked, self._looked_until = wakeups.pick(
+                connection, room, settings.host_limit, self._looked_until
+            )
+        return picked

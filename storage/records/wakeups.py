@@ -1,39 +1,282 @@
-"""Which pending tasks are woken next."""
+"""Which pending tasks are woken next.
+
+A pending task is *ready* (may run, nobody was told), *woken* (a message is under way) or *waiting*
+(for its next attempt). Invariants: what is read here grows with the window and with what runs, not
+with the backlog; one dispatcher works at a time, for the length of its transaction; a task of a
+host that is full is not woken.
+
+The ready tasks stand in ``tasks_ready_idx`` in groups of one priority, project and source host.
+Reading them all would cost what the backlog costs, so the groups are found by jumps along the
+index. A scan takes some from the head, a few for each project, so that nobody waits behind
+another's batch, and some from where the scan before ended, so that those beyond have their turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, union_all, update
 
 from storage.records.tables import tasks
-from storage.records.tasks import PENDING, in_seconds
+from storage.records.tasks import PENDING, PROCESSING, in_seconds
+
+# A namespace of advisory locks, as those in ``tasks``.
+_DISPATCH_LOCK = 3
+# Groups that one scan looks at: projects from the head, hosts for each of them, and the others.
+_PROJECTS, _HOSTS, _OTHERS = 64, 4, 128
+
+_READY = "status = 'pending' AND next_attempt_at IS NULL AND woken IS NULL"
+
+# Each step of a recursion is one jump: the first entry of the index behind the group before.
+_SCAN = text(f"""
+    WITH RECURSIVE projects_ahead AS (
+        (SELECT - priority AS rank, project_id, source_host, 1 AS number FROM tasks
+         WHERE {_READY} ORDER BY - priority, project_id, source_host LIMIT 1)
+        UNION ALL
+        SELECT following.*, number + 1 FROM projects_ahead, LATERAL (
+            SELECT - priority AS rank, project_id, source_host FROM tasks
+            WHERE {_READY}
+                AND (- priority, project_id) > (projects_ahead.rank, projects_ahead.project_id)
+            ORDER BY - priority, project_id, source_host LIMIT 1
+        ) AS following
+        WHERE number < :projects
+    ), ahead AS (
+        SELECT rank, project_id, source_host,
+            CASE WHEN source_host = ANY(:full) THEN 0 ELSE 1 END AS number FROM projects_ahead
+        UNION ALL
+        SELECT ahead.rank, ahead.project_id, following.source_host,
+            number + CASE WHEN following.source_host = ANY(:full) THEN 0 ELSE 1 END
+        FROM ahead, LATERAL (
+            SELECT source_host FROM tasks
+            WHERE {_READY} AND - priority = ahead.rank AND project_id = ahead.project_id
+                AND source_host > ahead.source_host
+            ORDER BY source_host LIMIT 1
+        ) AS following
+        WHERE number < :hosts
+    ), others AS (
+        (SELECT - priority AS rank, project_id, source_host, 1 AS number FROM tasks
+         WHERE {_READY} AND (- priority, project_id, source_host)
+            > (CAST(:rank AS smallint), CAST(:project_id AS text), CAST(:source_host AS text))
+         ORDER BY - priority, project_id, source_host LIMIT 1)
+        UNION ALL
+        SELECT following.*, number + 1 FROM others, LATERAL (
+            SELECT - priority AS rank, project_id, source_host FROM tasks
+            WHERE {_READY} AND (- priority, project_id, source_host)
+                > (others.rank, others.project_id, others.source_host)
+            ORDER BY - priority, project_id, source_host LIMIT 1
+        ) AS following
+        WHERE number < :others
+    )
+    SELECT rank, project_id, source_host, 0 AS number FROM ahead
+    UNION ALL SELECT rank, project_id, source_host, number FROM others
+""")  # noqa: S608 - the conditions are the constants above
+
+# `turn` is how many of its project's tasks go before one, those in flight included.
+_CHOOSE = text(f"""
+    WITH candidates AS (
+        SELECT one.id, one.url_expires, rank, source_host, places,
+            flying + row_number() OVER (
+                PARTITION BY project_id ORDER BY rank, one.url_expires, one.id) AS turn
+        FROM unnest(
+            CAST(:ranks AS smallint[]), CAST(:project_ids AS text[]), CAST(:hosts AS text[]),
+            CAST(:places AS integer[]), CAST(:flying AS integer[])
+        ) AS found (rank, project_id, source_host, places, flying), LATERAL (
+            SELECT id, url_expires FROM tasks
+            WHERE {_READY} AND - priority = found.rank AND project_id = found.project_id
+                AND source_host = found.source_host
+            ORDER BY url_expires, id LIMIT found.places
+        ) AS one
+    ), seated AS (
+        SELECT id, rank, turn, url_expires, places, row_number() OVER (
+            PARTITION BY source_host ORDER BY rank, turn, url_expires, id) AS seat
+        FROM candidates
+    )
+    SELECT id FROM seated WHERE seat <= places ORDER BY rank, turn, url_expires, id LIMIT :room
+""")  # noqa: S608 - as above
 
 
-def pick_wakeable(connection: Connection, limit: int, resend_after_s: float) -> Sequence[str]:
-    """Choose pending tasks to wake, oldest first, and note that they were.
+@dataclass(frozen=True, order=True, slots=True)
+class Group:
+    """The ready tasks of one priority (``rank`` is its negative), project and host."""
 
-    A task whose last wake-up is younger than ``resend_after_s`` is left alone. Any number of
-    dispatchers may call this at once: rows locked by another are skipped.
-    """
+    rank: int
+    project_id: str
+    source_host: str
+
+
+# Before every group there is: priorities are smallints, and go to their negatives.
+START = Group(-32768, "", "")
+
+
+def begin(connection: Connection) -> None:
+    """Be the only dispatcher until the transaction ends; others wait."""
+    # Compiling a plan takes longer than running one of these.
+    connection.execute(
+        select(
+            func.set_config("jit", "off", True),  # noqa: FBT003 - positional in SQL
+            func.pg_advisory_xact_lock(_DISPATCH_LOCK, 0),
+        )
+    )
+
+
+def ready_due(connection: Connection, limit: int = 1000) -> int:
+    """Make waiting tasks ready whose time has come; return how many."""
     due = (
         select(tasks.c.id)
-        .where(
-            tasks.c.status == PENDING,
-            (tasks.c.woken.is_(None)) | (tasks.c.woken < in_seconds(-resend_after_s)),
-        )
-        .order_by(tasks.c.id)
+        .where(tasks.c.status == PENDING, tasks.c.next_attempt_at <= func.now())
+        .order_by(tasks.c.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
         # A CTE with row locks is run once; a subquery may be run again and pass its limit.
         .cte("due")
     )
-    rows = connection.execute(
-        update(tasks).where(tasks.c.id == due.c.id).values(woken=func.now()).returning(tasks.c.id)
+    return connection.execute(
+        update(tasks).where(tasks.c.id == due.c.id).values(next_attempt_at=None)
+    ).rowcount
+
+
+def forget_lost(connection: Connection, resend_after_s: float, limit: int) -> int:
+    """Make tasks ready whose wake-up nobody answered in time; return how many."""
+    lost = (
+        select(tasks.c.id)
+        .where(tasks.c.status == PENDING, tasks.c.woken < in_seconds(-resend_after_s))
+        .order_by(tasks.c.woken)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("lost")
     )
-    return sorted(row.id for row in rows)
+    return connection.execute(
+        update(tasks).where(tasks.c.id == lost.c.id).values(woken=None)
+    ).rowcount
+
+
+def count_woken(connection: Connection) -> int:
+    """Return how many tasks were woken and not yet claimed."""
+    return connection.execute(
+        select(func.count()).where(tasks.c.status == PENDING, tasks.c.woken.is_not(None))
+    ).scalar_one()
+
+
+def has_backlog(connection: Connection) -> bool:
+    """Return whether there are ready tasks, behind which another has to wait its turn."""
+    ready = select(tasks.c.id).where(
+        tasks.c.status == PENDING, tasks.c.next_attempt_at.is_(None), tasks.c.woken.is_(None)
+    )
+    return connection.execute(ready.limit(1)).first() is not None
+
+
+def pick(
+    connection: Connection, room: int, host_limit: int, after: Group = START
+) -> tuple[Sequence[str], Group]:
+    """Choose ready tasks to wake, and note that they were.
+
+    By priority, then in turn between projects, then what has a URL that ends soon, then by age.
+
+    Args:
+        room: how many at most.
+        host_limit: how many of one source host may be in flight, woken or running; 0 for any
+            number.
+        after: where the scan before ended.
+
+    Returns:
+        Their ids in order, and where the next scan goes on.
+    """
+    flying = _count_flying(connection)
+    on_host = Counter[str]()
+    of_project = Counter[str]()
+    for (project_id, host), count in flying.items():
+        on_host[host] += count
+        of_project[project_id] += count
+
+    def count_places(host: str) -> int:
+        return min(room, host_limit - on_host[host]) if host_limit else room
+
+    full = [host for host in on_host if count_places(host) <= 0]
+    groups, end = _scan(connection, full, after)
+    free = [group for group in groups if count_places(group.source_host) > 0]
+    ids = connection.execute(
+        _CHOOSE,
+        {
+            "ranks": [group.rank for group in free],
+            "project_ids": [group.project_id for group in free],
+            "hosts": [group.source_host for group in free],
+            "places": [count_places(group.source_host) for group in free],
+            "flying": [of_project[group.project_id] for group in free],
+            "room": room,
+        },
+    ).scalars()
+    return _note_woken(connection, list(ids)), end
 
 
 def note_unwoken(connection: Connection, task_ids: Sequence[str]) -> None:
     """Note that wake-ups were not sent after all, so that the dispatcher sends them soon."""
-    connection.execute(update(tasks).where(tasks.c.id.in_(task_ids)).values(woken=None))
+    connection.execute(
+        update(tasks).where(tasks.c.id.in_(task_ids), tasks.c.status == PENDING).values(woken=None)
+    )
+
+
+def _count_flying(connection: Connection) -> Mapping[tuple[str, str], int]:
+    """Return how many tasks are woken or running, by project and host."""
+    both = union_all(
+        select(tasks.c.project_id, tasks.c.source_host).where(tasks.c.status == PROCESSING),
+        select(tasks.c.project_id, tasks.c.source_host).where(
+            tasks.c.status == PENDING, tasks.c.woken.is_not(None)
+        ),
+    ).subquery()
+    rows = connection.execute(
+        select(both.c.project_id, both.c.source_host, func.count()).group_by(
+            both.c.project_id, both.c.source_host
+        )
+    )
+    return {(project_id, host): count for project_id, host, count in rows}
+
+
+def _scan(
+    connection: Connection, full: Sequence[str], after: Group
+) -> tuple[Sequence[Group], Group]:
+    rows = connection.execute(
+        _SCAN,
+        {
+            "full": list(full),
+            "rank": after.rank,
+            "project_id": after.project_id,
+            "source_host": after.source_host,
+            "projects": _PROJECTS,
+            "hosts": _HOSTS,
+            "others": _OTHERS,
+        },
+    )
+    found: dict[Group, None] = {}
+    end = START
+    for rank, project_id, host, number in rows:
+        group = Group(rank, project_id, host)
+        found[group] = None
+        if number == _OTHERS:
+            end = group
+    return list(found), end
+
+
+def _note_woken(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
+    """Return those that are ready still, in the same order."""
+    chosen = (
+        select(tasks.c.id)
+        .where(
+            tasks.c.id.in_(ids),
+            tasks.c.status == PENDING,
+            tasks.c.next_attempt_at.is_(None),
+            tasks.c.woken.is_(None),
+        )
+        .order_by(tasks.c.id)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    rows = connection.execute(
+        update(tasks)
+        .where(tasks.c.id == chosen.c.id)
+        .values(woken=func.now())
+        .returning(tasks.c.id)
+    )
+    woken = set(rows.scalars())
+    return [task_id for task_id in ids if task_id in woken]

@@ -25,7 +25,9 @@ WINDOW = 4
 @pytest.fixture
 def small(settings: Settings) -> Settings:
     """Settings with a window of four, which resends after a minute."""
-    return settings.model_copy(update={"dispatch_window": WINDOW, "resend_after_s": 60.0})
+    return settings.model_copy(
+        update={"dispatch_window": 1, "worker_slots": WINDOW, "resend_after_s": 60.0}
+    )
 
 
 def _send_to(signals: Signals) -> Callable[[str], None]:
@@ -40,31 +42,36 @@ def _list_queue(signals: Signals) -> list[str]:
 
 
 def test_the_window_is_filled_oldest_first_and_never_over(
-    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask, claim: Claim
 ) -> None:
-    ids = [make_task().id for _ in range(WINDOW + 3)]
+    made = [make_task() for _ in range(WINDOW + 3)]
+    ids = [task.id for task in made]
     dispatcher = Dispatcher(records, signals, small, _send_to(signals))
 
     assert dispatcher.dispatch() == WINDOW
     assert dispatcher.dispatch() == 0
     assert _list_queue(signals) == ids[:WINDOW]
-    # Two were taken by workers: two places are free.
+    # Two were taken and claimed by workers: two places are free.
     signals._redis.rpop(INGEST_QUEUE, 2)
+    assert dispatcher.dispatch() == 0
+    for task in made[:2]:
+        claim(task)
     assert dispatcher.dispatch() == 2
     assert _list_queue(signals) == ids[2 : WINDOW + 2]
 
 
-def test_dispatchers_who_work_at_once_send_nothing_twice(
-    records: Database, signals: Signals, settings: Settings, make_task: MakeTask
+def test_dispatchers_who_work_at_once_send_nothing_twice_and_never_more_than_the_window(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
 ) -> None:
     ids = [make_task().id for _ in range(30)]
+    wide = small.model_copy(update={"dispatch_window": 5})
 
     def dispatch(_: int) -> int:
-        return Dispatcher(records, signals, settings, _send_to(signals)).dispatch()
+        return Dispatcher(records, signals, wide, _send_to(signals)).dispatch()
 
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(dispatch, range(4))) == len(ids)
-    assert sorted(_list_queue(signals)) == ids
+        assert sum(pool.map(dispatch, range(4))) == 5 * WINDOW
+    assert sorted(_list_queue(signals)) == ids[: 5 * WINDOW]
 
 
 def test_a_wake_up_that_could_not_be_sent_is_sent_by_the_next_call(
