@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,15 +11,13 @@ from sqlalchemy import func, select
 
 from cli import roles
 from cli.child import Child
-from ingest.errors import ServiceError
 from storage.records.tables import tasks
 from tests.chaos.conftest import Scale
 from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_ends, note_leftovers, wait_for_ends
 from tests.chaos.rig import Rig, Tenant
+from tests.chaos.stirring import sweeping
 from tests.support.waiting import wait_until
-
-SWEEP_EVERY_S = 0.1
 
 
 def test_r10_two_dispatchers_and_three_sweepers_do_each_task_once(
@@ -33,7 +30,7 @@ def test_r10_two_dispatchers_and_three_sweepers_do_each_task_once(
     ):
         # A beat dispatches and sweeps; the third sweeper only sweeps.
         held.enter_context(_second_beat(rig))
-        sweeps = held.enter_context(_sweeping(rig))
+        sweeps = held.enter_context(sweeping(rig))
         for at in range(0, len(paths), 1000):
             tenant.add_all(rig.source.url(path) for path in paths[at : at + 1000])
         wait_for_ends(tenant, scale.pick(40, 400))
@@ -45,7 +42,7 @@ def test_r10_two_dispatchers_and_three_sweepers_do_each_task_once(
         )
         again = sum(many - 1 for many in asked.values())
         row.note("each fetched once", f"{again} fetched again", held=again == 0)
-        row.note("sweeps of the third sweeper", sweeps[0], held=sweeps[0] > 0)
+        row.note("sweeps of the third sweeper", sweeps.count, held=sweeps.count > 0)
         note_leftovers(row, rig)
 
 
@@ -61,31 +58,6 @@ def _second_beat(rig: Rig) -> Iterator[None]:
     finally:
         child.begin_stop()
         child.finish_stop(lambda: False)
-
-
-@contextmanager
-def _sweeping(rig: Rig) -> Iterator[list[int]]:
-    """Sweep again and again while the block runs; yields how often, and how many failed."""
-    over = threading.Event()
-    counts = [0, 0]
-
-    def run() -> None:
-        sweeper = rig.make_sweeper()
-        while not over.wait(SWEEP_EVERY_S):
-            try:
-                sweeper.sweep()
-                sweeper.sweep_uploads()
-                counts[0] += 1
-            except ServiceError:
-                counts[1] += 1
-
-    thread = threading.Thread(target=run, name="sweeping")
-    thread.start()
-    try:
-        yield counts
-    finally:
-        over.set()
-        thread.join()
 
 
 def _read_most_attempts(tenant: Tenant) -> int:

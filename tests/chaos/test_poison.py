@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 
 from sqlalchemy import func, select
 
@@ -12,10 +13,9 @@ from tests.chaos.conftest import Scale
 from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_ends, wait_for_ends
 from tests.chaos.rig import Rig, Tenant
+from tests.chaos.stirring import sweeping
 from tests.support.api import read_object
 from tests.support.faults import find_peer_pid, kill_group
-
-MAX_ATTEMPTS = 3
 
 
 class Poison:
@@ -44,26 +44,27 @@ class Poison:
 def test_r7_a_poison_task_fails_after_its_attempts_and_its_neighbours_complete(
     rig: Rig, tenant: Tenant, scale: Scale, figures: Figures
 ) -> None:
-    count = scale.pick(20, 100)
+    count, max_attempts = scale.pick(20, 100), scale.pick(2, 3)
     paths = [f"/tiny/r7-{number}" for number in range(count)]
     poison = Poison(rig)
     url = rig.source.serve("/poison", rig.picture, before=poison.strike)
     poisoner = rig.open_tenant()
     with figures.row(
-        "R7", f"a task that kills its process, max_attempts {MAX_ATTEMPTS}, among {count} others"
+        "R7", f"a task that kills its process, max_attempts {max_attempts}, among {count} others"
     ) as row:
         tenant.post_all({"url": rig.source.url(path)} for path in paths[: count // 2])
-        task_id = poisoner.post({"url": url, "max_attempts": MAX_ATTEMPTS})
+        task_id = poisoner.post({"url": url, "max_attempts": max_attempts})
         tenant.post_all({"url": rig.source.url(path)} for path in paths[count // 2 :])
-        wait_for_ends(poisoner, 90)
-        wait_for_ends(tenant, 90)
+        with nullcontext() if scale.full else sweeping(rig):
+            wait_for_ends(poisoner, 90)
+            wait_for_ends(tenant, 90)
         task = read_object(poisoner.api.get(f"/tasks/{task_id}"))
         row.note(
-            f"failed after exactly {MAX_ATTEMPTS} attempts",
+            f"failed after exactly {max_attempts} attempts",
             f"{task['status']} after {_count(task['attempts'])}, {poison.kills} workers killed, "
             f"error {_read_code(task['error'])}",
             held=task["status"] == "failed"
-            and _count(task["attempts"]) == poison.kills == MAX_ATTEMPTS
+            and _count(task["attempts"]) == poison.kills == max_attempts
             and _read_code(task["error"]) == "attempts_exhausted",
         )
         note_ends(row, tenant, paths)
