@@ -234,13 +234,13 @@ def _match(
     checkpoint: Checkpoint, stored: Sequence[StoredPart], size_bytes: int
 ) -> Sequence[FinishedPart]:
     """Return the parts, from the first on, that the store has as they were noted."""
-    there = {part.number: part for part in stored}
+    # A part that was sent twice may be there twice; completing takes the one it is told.
+    there = {(part.number, part.etag, part.size_bytes) for part in stored}
     kept: list[FinishedPart] = []
     for noted in checkpoint.parts:
         begins = (noted.number - 1) * checkpoint.part_bytes
         expected_bytes = min(checkpoint.part_bytes, size_bytes - begins)
-        part = there.get(noted.number)
-        if part is None or (part.etag, part.size_bytes) != (noted.etag, expected_bytes):
+        if (noted.number, noted.etag, expected_bytes) not in there:
             break
         kept.append(noted)
     return kept

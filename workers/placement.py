@@ -80,7 +80,7 @@ class Placement:
                 param="filename",
             )
         get_logger(__name__).warning("placement.cleared_leftover", key=key)
-        self._store.delete(key)
+        self._store.delete(key, if_etag=found.etag)
 
     def put(self, key: str, content: bytes | bytearray, headers: ObjectHeaders) -> None:
         """Store a file of one part.
@@ -118,8 +118,9 @@ class Placement:
         if self._touched is None:
             return
         with suppress(ServiceError):
-            if self.is_own(self._touched):
-                self._store.delete(self._touched)
+            found = self._find_own(self._touched)
+            if found is not None:
+                self._store.delete(self._touched, if_etag=found.etag)
 
     def is_own(self, key: str, size_bytes: int | None = None) -> bool:
         """Return whether the object under a key was made from this task's present upload.
@@ -127,12 +128,14 @@ class Placement:
         Args:
             size_bytes: how long it has to be, where that is known.
         """
+        found = self._find_own(key)
+        return found is not None and size_bytes in {None, found.size_bytes}
+
+    def _find_own(self, key: str) -> StoredObject | None:
         found = self._store.describe(key)
-        return (
-            found is not None
-            and is_made_by(found, self._lease.task.file_id, self.begun_by)
-            and size_bytes in {None, found.size_bytes}
-        )
+        if found is None or not is_made_by(found, self._lease.task.file_id, self.begun_by):
+            return None
+        return found
 
 
 def is_made_by(found: StoredObject, file_id: str, begun_by: int) -> bool:

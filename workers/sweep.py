@@ -95,7 +95,7 @@ class Sweeper:
         if dead.left_object:
             found = self._store.describe(dead.object_key)
             if found is not None and is_made_by(found, dead.file_id, dead.begun_by):
-                self._store.delete(dead.object_key)
+                self._store.delete(dead.object_key, if_etag=found.etag)
         with self._database.transaction() as connection:
             uploads.drop(connection, dead.task_id, dead.begun_by)
         get_logger(__name__).info("sweep.upload_aborted", task_id=dead.task_id, key=dead.object_key)
