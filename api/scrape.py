@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from api.services import Services
 from ingest.errors import ServiceError
 from storage.records import lookups
-from storage.signals import CONTROL_QUEUE, INGEST_QUEUE
+from storage.signals import INGEST_QUEUE
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -59,8 +59,7 @@ class _LookedUp(Collector):
             depth = GaugeMetricFamily(
                 "headrace_queue_depth", "Wake-ups that wait in Redis.", labels=["queue"]
             )
-            for queue in (INGEST_QUEUE, CONTROL_QUEUE):
-                depth.add_metric([queue], self._services.signals.count_queued(queue))
+            depth.add_metric([INGEST_QUEUE], self._services.signals.count_queued(INGEST_QUEUE))
             yield depth
             yield GaugeMetricFamily(
                 "headrace_workers",

@@ -24,7 +24,6 @@ from ingest.model import Transfer
 
 # Celery's Redis transport keeps a queue as a list under its own name.
 INGEST_QUEUE = "ingest"
-CONTROL_QUEUE = "control"
 # What a beat goes round in.
 BEAT_LOOPS = ("dispatch", "sweep", "uploads")
 

@@ -20,9 +20,14 @@ def main() -> int:
         return 2
     try:
         settings = load_settings()
-        from workers.app import run_beat, run_worker
+        if role == "worker":
+            from workers.app import run_worker
 
-        (run_worker if role == "worker" else run_beat)(settings)
+            run_worker(settings)
+        else:
+            from workers.beat import run_beat
+
+            run_beat(settings)
     except HeadraceError as error:
         sys.stderr.write(f"headrace {role}: {error.message}\n")
         return 5

@@ -119,6 +119,7 @@ class LeaseKeeper:
 
     Args:
         worker: the worker's name, unique among all.
+        slots: how many leases it may hold at once; told with each sign of life.
         lease_s: how long a lease lasts from each heartbeat.
         heartbeat_s: how often they are extended.
         clock: seconds, never running backwards.
@@ -130,6 +131,7 @@ class LeaseKeeper:
         signals: Signals,
         *,
         worker: str,
+        slots: int = 1,
         lease_s: float,
         heartbeat_s: float,
         clock: Callable[[], float] = time.monotonic,
@@ -138,6 +140,7 @@ class LeaseKeeper:
         self.lease_s = lease_s
         self._database = database
         self._signals = signals
+        self._slots = slots
         self._heartbeat_s = heartbeat_s
         self._clock = clock
         self._held: set[HeldLease] = set()
@@ -208,7 +211,7 @@ class LeaseKeeper:
         if held:
             self._extend(held)
         try:
-            self._signals.report_worker(self.worker)
+            self._signals.report_worker(self.worker, self._slots)
             for (task_id, _), one in held.items():
                 self._signals.report_progress(task_id, one.transfer)
         except RedisUnavailable:

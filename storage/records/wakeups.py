@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text, union_all, update
+from sqlalchemy import CTE, ColumnElement, Connection, func, select, text, union_all, update
 
 from storage.records.tables import tasks
 from storage.records.tasks import PENDING, PROCESSING, in_seconds
@@ -133,7 +133,7 @@ def ready_due(connection: Connection, limit: int = 1000) -> int:
         .cte("due")
     )
     return connection.execute(
-        update(tasks).where(tasks.c.id == due.c.id).values(next_attempt_at=None)
+        update(tasks).where(_is_one_of(due)).values(next_attempt_at=None)
     ).rowcount
 
 
@@ -147,9 +147,7 @@ def forget_lost(connection: Connection, resend_after_s: float, limit: int) -> in
         .with_for_update(skip_locked=True)
         .cte("lost")
     )
-    return connection.execute(
-        update(tasks).where(tasks.c.id == lost.c.id).values(woken=None)
-    ).rowcount
+    return connection.execute(update(tasks).where(_is_one_of(lost)).values(woken=None)).rowcount
 
 
 def count_woken(connection: Connection) -> int:
@@ -164,7 +162,8 @@ def has_backlog(connection: Connection) -> bool:
     ready = select(tasks.c.id).where(
         tasks.c.status == PENDING, tasks.c.next_attempt_at.is_(None), tasks.c.woken.is_(None)
     )
-    return connection.execute(ready.limit(1)).first() is not None
+    # In an order, so that the index is walked and not a table full of tasks that have ended.
+    return connection.execute(ready.order_by(-tasks.c.priority).limit(1)).first() is not None
 
 
 def pick(
@@ -258,6 +257,11 @@ def _scan(
     return list(found), end
 
 
+def _is_one_of(chosen: CTE) -> ColumnElement[bool]:
+    # As an array: joined with rows of unknown number, the whole table might be read.
+    return tasks.c.id == func.any(func.array(select(chosen.c.id).scalar_subquery()))
+
+
 def _note_woken(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
     """Return those that are ready still, in the same order."""
     chosen = (
@@ -273,10 +277,7 @@ def _note_woken(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
         .cte("chosen")
     )
     rows = connection.execute(
-        update(tasks)
-        .where(tasks.c.id == chosen.c.id)
-        .values(woken=func.now())
-        .returning(tasks.c.id)
+        update(tasks).where(_is_one_of(chosen)).values(woken=func.now()).returning(tasks.c.id)
     )
     woken = set(rows.scalars())
     return [task_id for task_id in ids if task_id in woken]

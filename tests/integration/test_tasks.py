@@ -18,7 +18,7 @@ from ingest.errors import (
 )
 from ingest.model import Lease, Project, Task
 from ingest.states import TRANSITIONS, Status
-from storage.records import files, leases, lookups, tasks, wakeups
+from storage.records import files, leases, lookups, tasks
 from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
@@ -370,40 +370,6 @@ def test_a_move_that_the_table_of_states_does_not_hold_is_not_made(
     connection.execute(update(table).where(table.c.id == task.id).values(status=source))
     moved = tasks.move(connection, task.id, target, values={})
     assert (moved is not None) is (target in TRANSITIONS[source])
-
-
-def test_wake_ups_are_chosen_oldest_first_up_to_the_limit_and_not_twice(
-    records: Database, make_task: MakeTask, claim: Claim
-) -> None:
-    pending = [make_task() for _ in range(5)]
-    make_task(woken=True)
-    claim(make_task())
-
-    def pick(limit: int, resend_after_s: float) -> list[str]:
-        with records.transaction() as connection:
-            return list(wakeups.pick_wakeable(connection, limit, resend_after_s))
-
-    ids = [task.id for task in pending]
-    assert ids == sorted(ids)
-    assert pick(2, 60) == ids[:2]
-    assert pick(9, 60) == ids[2:]
-    assert pick(9, 60) == []
-    # What nobody answered for so long is woken again: all six that are pending.
-    assert len(pick(9, -1)) == 6
-    with records.transaction() as connection:
-        wakeups.note_unwoken(connection, ids[3:])
-    assert pick(9, 60) == ids[3:]
-
-
-def test_dispatchers_who_work_at_once_choose_different_tasks(
-    records: Database, make_task: MakeTask
-) -> None:
-    ids = [make_task().id for _ in range(6)]
-    with records.transaction() as first, records.transaction() as second:
-        mine = list(wakeups.pick_wakeable(first, 4, 60))
-        # Rows that the first has locked are passed over, not waited for.
-        theirs = list(wakeups.pick_wakeable(second, 4, 60))
-    assert (mine, theirs) == (ids[:4], ids[4:])
 
 
 def test_tasks_are_counted_by_state(records: Database, make_task: MakeTask, claim: Claim) -> None:

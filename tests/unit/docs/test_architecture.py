@@ -6,7 +6,7 @@ import re
 
 from ingest.states import TRANSITIONS
 from storage.records.tables import metadata
-from storage.signals import CONTROL_QUEUE, INGEST_QUEUE
+from storage.signals import INGEST_QUEUE
 from tests.support.pages import ROOT, find_blocks, find_table, read_page
 
 _PAGE = read_page("docs/architecture.md")
@@ -62,7 +62,10 @@ def test_the_rooms_import_what_the_drawing_says() -> None:
     assert drawn == imported | {(part, "ingest") for part in ("records", "objects", "signals")}
 
 
-def test_the_queues_are_called_as_the_page_says() -> None:
-    keys = [row[0] for row in find_table(_PAGE, "key").rows]
+def test_what_lives_in_redis_is_called_as_the_page_says() -> None:
+    keys = [row[0].partition("`")[2].rstrip("`") for row in find_table(_PAGE, "key").rows]
 
-    assert keys[:2] == [f"list `{INGEST_QUEUE}`", f"list `{CONTROL_QUEUE}`"]
+    assert keys[0] == INGEST_QUEUE
+    source = read_page("storage/signals.py")
+    named = {match.rstrip(":") for match in re.findall(r"\"(headrace:[a-z]+:?)", source)}
+    assert {key.partition(":<")[0] for key in keys[1:]} == named

@@ -19,7 +19,6 @@ from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
 from ingest.config import PREFIX, Settings, load_settings
-from storage.signals import CONTROL_QUEUE
 from tests.support.pages import ROOT, read_page
 
 _ROLES = ("api", "worker", "beat", "migrate")
@@ -238,9 +237,10 @@ def test_the_health_check_of_a_role_is_python_that_compiles(role: str) -> None:
     compile(code, role, "exec")
 
 
-def test_the_beat_is_judged_by_the_queue_it_answers() -> None:
-    assert CONTROL_QUEUE == "control"
-    assert "CONTROL_QUEUE" in _load_compose()["services"]["beat"]["healthcheck"]["test"][3]
+def test_the_beat_is_judged_by_the_loops_it_goes_round_in() -> None:
+    code = _load_compose()["services"]["beat"]["healthcheck"]["test"][3]
+    assert "list_beats" in code
+    assert "BEAT_LOOPS" in code
 
 
 @pytest.mark.parametrize("role", _LONG_RUNNING)

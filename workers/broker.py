@@ -1,0 +1,57 @@
+"""Celery as Headrace uses it: messages that wake, and nothing else.
+
+A message carries a task id, is acknowledged before it runs, and has no result. Losing one or
+getting it twice changes nothing (docs/architecture.md), so every setting here chooses the cheap
+side: no result backend, no events, no remote control, no priorities in Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celery import Celery
+from celery.exceptions import OperationalError
+
+from ingest.config import Settings
+from ingest.errors import RedisUnavailable
+from storage.signals import INGEST_QUEUE
+
+RUN = "ingest.run"
+
+
+def create_celery(settings: Settings) -> Celery:
+    """Return an app with no tasks registered; it connects when it is first used."""
+    app = Celery("headrace", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_pool="threads",
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_heartbeat=0,
+        broker_transport_options={
+            "socket_connect_timeout": 2,
+            "socket_timeout": 10,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    )
+    return app
+
+
+def make_wake(app: Celery) -> Callable[[str], None]:
+    """Return what sends one wake-up, by task id; it raises RedisUnavailable."""
+
+    def wake(task_id: str) -> None:
+        try:
+            app.send_task(RUN, args=[task_id], queue=INGEST_QUEUE, retry=False)
+        except (OperationalError, OSError) as error:
+            raise RedisUnavailable("Redis does not take messages.") from error
+
+    return wake
