@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ingest.ids import Prefix, make_id
 from tests.e2e.refusals import refuse
 from tests.support.api import Api, read_error, read_list, read_object
 
@@ -81,6 +82,55 @@ def test_a_kind_that_is_unknown_is_refused(value: object, project: Api) -> None:
     error = read_error(project.post("/tasks", {"url": URL, "kind": value}), 422, "field_invalid")
     assert error["param"] == "kind"
     assert "'ingest'" in str(error["message"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("priority", -11, "-10"),
+        ("priority", 11, "10"),
+        ("priority", "high", "'high'"),
+        ("priority", 0.5, "0.5"),
+        ("priority", True, "true"),
+        ("max_attempts", 0, "0"),
+        ("max_attempts", -1, "-1"),
+        ("max_attempts", 101, "100"),
+        ("max_attempts", 10**300, "100"),
+        ("max_attempts", "3", "'3'"),
+        ("max_attempts", [3], "an array"),
+    ],
+)
+def test_a_field_that_only_tasks_have_is_refused_by_name(
+    field: str, value: object, said: str, project: Api
+) -> None:
+    body = {"url": URL, field: value}
+    error = read_error(project.post("/tasks", {"kind": "ingest", **body}), 422, "field_invalid")
+    assert error["param"] == field
+    assert said in str(error["message"])
+    error = read_error(project.post("/files", body), 422, "field_invalid")
+    assert error["message"] == f"'{field}' is no field of this request."
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "url"),
+        ({"url": None}, "url"),
+        ({"url": ""}, "url"),
+        ({"url": "ftp://nowhere.invalid/a.mp4"}, "url"),
+        ({"url": "http://user:secret@nowhere.invalid/"}, "url"),
+        ({"url": "http://nowhere.invalid/\x00"}, "url"),
+        ({"url": URL, "priority": 1}, "priority"),
+        ({"url": URL, "filename": "a.mp4"}, "filename"),
+        ({"url": URL, "status": "cancelled"}, "status"),
+    ],
+    ids=ascii,
+)
+def test_a_change_that_is_not_taken_is_refused_by_name(
+    body: dict[str, object], param: str, project: Api
+) -> None:
+    path = f"/tasks/{make_id(Prefix.TASK)}"
+    assert read_error(project.patch(path, body), 422, "field_invalid")["param"] == param
 
 
 @pytest.mark.parametrize(

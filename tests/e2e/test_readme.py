@@ -25,7 +25,7 @@ from cli.client import ApiClient
 from cli.local import LocalStack
 from ingest.ids import Prefix, is_id
 from tests.support.media import make_media
-from tests.support.origin import Origin, Reply
+from tests.support.origin import Origin, Reply, Stall
 from tests.support.pages import Block, find_blocks, read_page
 
 _README = read_page("README.md")
@@ -40,6 +40,7 @@ print(json.dumps({
     "file": file, "task": task, "named": named, "signed": signed, "checked": checked, "kept": kept,
     "listed": listed, "content": hashlib.sha256(content).hexdigest(),
     "deleted": deleted.status_code, "failed": answer.status_code, "failure": failure,
+    "mended": mended, "late": late.status_code,
 }))
 """
 
@@ -196,6 +197,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
         ("Ingest and wait", 1),
         ("Ingest in the background", 1),
         ("Poll for the result", 1),
+        ("Mend or stop a task", 3),
         ("Choose folder and filename", 1),
         ("Use a signed URL", 1),
         ("Demand a checksum, set a limit", 1),
@@ -253,6 +255,30 @@ def test_curl_ingests_in_the_background_and_polls(
     validate(polled.body, "TaskAnswer")
     assert (polled.data["status"], polled.data["progress"]) == ("complete", 100)
     _check_video(cast("Json", polled.data["output"]), reader)
+
+
+def test_curl_mends_a_task_and_stops_another(
+    reader: Reader,
+    client: ApiClient,
+    origin: Origin,
+    validate: Callable[[object, str], None],
+) -> None:
+    heading = "Mend or stop a task"
+    task_id = client.create_task({"url": origin.url("/readme/missing.mp4")}).id
+    failed = client.wait_for_task(task_id, lambda _: None)
+    patched = reader.run_shell(_find(heading, 0), TASK_ID=task_id)
+    retried = reader.run_shell(_find(heading, 1), TASK_ID=task_id)
+    mended = client.wait_for_task(task_id, lambda _: None)
+    stall = Stall()
+    url = origin.serve("/readme/unwanted.mp4", reader.content, stall=stall)
+    cancelled = reader.run_shell(_find(heading, 2), TASK_ID=client.create_task({"url": url}).id)
+    stall.released.set()
+
+    assert (failed.status.value, mended.status.value) == ("failed", "complete")
+    for ran, status in ((patched, "failed"), (retried, "pending"), (cancelled, "cancelled")):
+        assert ran.status == 200
+        validate(ran.body, "TaskAnswer")
+        assert ran.data["status"] == status
 
 
 def test_curl_chooses_folder_and_filename(
@@ -374,6 +400,15 @@ def test_python_ingests_waits_and_polls(
     validate(task, "TaskResource")
     assert task["status"] == "complete"
     _check_video(cast("Json", task["output"]), reader)
+
+
+def test_python_mends_a_task(told: Json, validate: Callable[[object, str], None]) -> None:
+    mended = cast("Json", told["mended"])
+
+    validate(mended, "TaskResource")
+    assert (mended["status"], told["late"]) == ("complete", 409)
+    assert cast("Json", mended["options"])["priority"] == 5
+    assert len(cast("list[Json]", mended["attempts"])) == 2
 
 
 def test_python_names_signs_checks_and_keeps(
