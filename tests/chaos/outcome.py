@@ -57,6 +57,19 @@ def wait_for_ends(tenant: Tenant, timeout_s: float) -> None:
         wait_until(is_over, "the end of every task", timeout_s, pause_s=0.1)
 
 
+def wait_started(tenant: Tenant, task_id: str) -> float:
+    """Return the seconds from a task's creation to its first start, by the database's clock."""
+
+    def look() -> float | None:
+        with tenant.rig.database.transaction() as connection:
+            created, started = connection.execute(
+                select(tasks.c.created, tasks.c.started).where(tasks.c.id == task_id)
+            ).one()
+        return None if started is None else max((started - created).total_seconds(), 0.001)
+
+    return wait_until(look, "a task to start", 60)
+
+
 def list_ordered(tenant: Tenant) -> dict[str, str]:
     """Return the path of the source of every task of a project, by id."""
     root = tenant.rig.source.url("")

@@ -15,6 +15,7 @@ from storage.records.tables import tasks
 from storage.signals import INGEST_QUEUE, Signals
 from tests.chaos.conftest import Scale
 from tests.chaos.figures import Figures
+from tests.chaos.outcome import wait_started
 from tests.chaos.rig import SLOTS, Rig, Tenant
 from tests.support.waiting import wait_until
 from workers.dispatch import Dispatcher
@@ -61,7 +62,7 @@ def test_r11_a_backlog_of_one_project_holds_no_other_up(
             starts_s = []
             for number in range(scale.pick(1, 5)):
                 task_id = other.post({"url": rig.source.url(f"/tiny/r11-other-{number}")})
-                starts_s.append(_wait_started(other, task_id))
+                starts_s.append(wait_started(other, task_id))
             left = many - _count_begun(tenant)
         row.note(
             f"the other starts within {STARTS_WITHIN_S:g} s",
@@ -145,16 +146,3 @@ def _count_begun(tenant: Tenant) -> int:
             )
         ).scalar_one()
     return begun
-
-
-def _wait_started(tenant: Tenant, task_id: str) -> float:
-    """Return the seconds from a task's creation to its start, by the database's clock."""
-
-    def look() -> float | None:
-        with tenant.rig.database.transaction() as connection:
-            created, started = connection.execute(
-                select(tasks.c.created, tasks.c.started).where(tasks.c.id == task_id)
-            ).one()
-        return None if started is None else max((started - created).total_seconds(), 0.001)
-
-    return wait_until(look, "the other project's task to start", 60)

@@ -17,13 +17,14 @@ from storage.records.tables import attempts, tasks
 from storage.signals import INGEST_QUEUE
 from tests.chaos.conftest import Scale
 from tests.chaos.figures import Figures
-from tests.chaos.outcome import note_ends, wait_for_ends
+from tests.chaos.outcome import note_ends, wait_for_ends, wait_started
 from tests.chaos.rig import Rig, Tenant
 from tests.chaos.stirring import ordering
 from tests.support.waiting import wait_until
 
 ORDER_EVERY_S = 0.1
 DOWN_S = (0.0, 3.0)
+BURST, STARTS_WITHIN_S = 48, 5.0
 PROGRESS_WITHIN_S, HEARD_WITHIN_S, SENT_AGAIN_WITHIN_S = 10.0, 20.0, 30.0
 
 
@@ -45,6 +46,16 @@ def test_r3_redis_may_be_killed_with_its_memory_or_without(
                     progress_s.append(_measure_progress(tenant, back))
                     heard_s.append(_measure_hearing(tenant, back))
             wait_for_ends(tenant, 60)
+            # More than all slots take up at once: every worker must ask again and again.
+            burst = [f"/tiny/burst-{aof}-{number}" for number in range(BURST)]
+            ids = tenant.post_all({"url": rig.source.url(path)} for path in burst)
+            starts_s = max(wait_started(tenant, task_id) for task_id in ids)
+            wait_for_ends(tenant, 60)
+            row.note(
+                f"{BURST} tasks start within {STARTS_WITHIN_S:g} s when all is well again",
+                f"{starts_s:.1f} s at worst",
+                held=starts_s <= STARTS_WITHIN_S,
+            )
             row.note(
                 f"progress within {PROGRESS_WITHIN_S:g} s of Redis's return",
                 f"{max(progress_s):.1f} s at worst",
@@ -61,7 +72,7 @@ def test_r3_redis_may_be_killed_with_its_memory_or_without(
                 f"{orders.statuses}, {orders.broken} unanswered, {orders.slowest_s:.1f} s at worst",
                 held=set(orders.statuses) == {201} and not orders.broken,
             )
-            note_ends(row, tenant, orders.paths)
+            note_ends(row, tenant, [*orders.paths, *burst])
     finally:
         _keep_memory(rig, "yes")
 
