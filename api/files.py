@@ -24,6 +24,7 @@ from ingest.errors import (
     LeaseLost,
     NotFound,
     StorageUnavailable,
+    UploadLost,
 )
 from ingest.ids import Prefix, is_id
 from ingest.states import Status
@@ -42,6 +43,7 @@ _AT_FAULT: Mapping[str, str | None] = {
     InternalError.code: None,
     LeaseLost.code: None,
     StorageUnavailable.code: None,
+    UploadLost.code: None,
 }
 _NO_FILE = "There is no such file in this project."
 
