@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.media import make_media
 from tests.support.origin import Origin
 
 FILES = 200
+BURST = 64
 
 
 @pytest.fixture
@@ -45,6 +47,20 @@ def test_two_workers_share_200_small_files_and_none_is_done_twice(
     assert len({_list_workers(task)[0] for task in ended}) == 2
     checksums = {task.file.checksum for task in ended if task.file is not None}
     assert len(checksums) == FILES
+
+
+def test_slots_that_are_free_again_are_filled_at_once(
+    client: ApiClient, origin: Origin, media_folder: Path
+) -> None:
+    picture = make_media("jpeg", media_folder).read_bytes()
+    url = origin.serve("/burst.jpg", picture)
+    began = time.monotonic()
+    asked = [client.create_task({"url": url}) for _ in range(BURST)]
+    ended = [client.wait_for_task(task.id, lambda _: None) for task in asked]
+
+    assert {task.status for task in ended} == {"complete"}
+    # Not eight of them every ten seconds, as Celery's loop has it of itself.
+    assert time.monotonic() - began < BURST / 8 * 5
 
 
 def _list_workers(task: Task) -> list[str]:
