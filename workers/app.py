@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
+from celery.worker.consumer import Tasks
 
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
@@ -122,15 +123,23 @@ def _run(
 
     turner = LoopTurner()
 
-    def make_ready(sender: _Consumer, **_: object) -> None:
-        # Sent again after each loss of Redis, when the loop has forgotten all it watched.
-        turner.watch_from(sender.hub)
+    class WatchTurner(bootsteps.StartStopStep):
+        """Started anew after each loss of Redis, when the loop has forgotten all it watched."""
+
+        # Behind the steps that give the loop what it watches.
+        requires = (Tasks,)
+
+        def start(self, parent: _Consumer) -> None:
+            turner.watch_from(parent.hub)
+
+    def take_signals(**_: object) -> None:
         stop_in_order(grace_s, hand_back)
 
     def turn_loop(**_: object) -> None:
         turner.turn()
 
-    signals.worker_ready.connect(make_ready, weak=False)
+    app.steps["consumer"].add(WatchTurner)
+    signals.worker_ready.connect(take_signals, weak=False)
     signals.task_prerun.connect(turn_loop, weak=False)
     get_logger(__name__).info("worker.starting", queue=queue, threads=threads)
     app.Worker(
