@@ -133,7 +133,7 @@ def _run(
             turner.watch_from(parent.hub)
 
     def take_signals(**_: object) -> None:
-        stop_in_order(grace_s, hand_back)
+        stop_in_order(grace_s, turner.turn, hand_back)
 
     def turn_loop(**_: object) -> None:
         turner.turn()

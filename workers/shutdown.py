@@ -21,10 +21,13 @@ from ingest.logs import get_logger
 HAND_BACK_S = 1.5
 
 
-def stop_in_order(grace_s: float, hand_back: Callable[[float], bool]) -> None:
+def stop_in_order(
+    grace_s: float, turn_loop: Callable[[], None], hand_back: Callable[[float], bool]
+) -> None:
     """Let SIGTERM and SIGINT finish what runs, for ``grace_s`` at most.
 
     Args:
+        turn_loop: makes Celery's loop look at once whether it should stop.
         hand_back: called when the grace is over; gives back what still runs and waits so many
             seconds, at most, for its threads; returns whether they all let go.
     """
@@ -32,6 +35,7 @@ def stop_in_order(grace_s: float, hand_back: Callable[[float], bool]) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         state.should_stop = 0  # type: ignore[assignment]  # the stubs know its first value alone
+        turn_loop()
         # No logging in a signal handler: it may have interrupted a line.
         threading.Thread(target=_wait_grace, args=(number, grace_s, hand_back), daemon=True).start()
 

@@ -1,16 +1,20 @@
 """The door to PostgreSQL: a pool, and transactions whose failures speak our own language.
 
-Invariants: every statement and every wait for a lock runs under a time limit of the server's, and a
-server that vanished from the network is noticed within seconds; a connection that died in the pool
-is noticed before it is used.
+Invariants: every statement and every wait for a lock runs under a time limit of the server's; a
+server that vanished from the network, or hangs, is noticed within seconds; a connection that died
+in the pool is noticed before it is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, text
+import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -19,8 +23,30 @@ from ingest.errors import DatabaseUnavailable
 CONNECT_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
+# For a server that hangs without a word: its own limits end nothing then, and its kernel still
+# answers for it. A ping is answered at once by any other.
+_PING_LIMIT_S = 2.0
+_STATEMENT_LIMIT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 # query_canceled (by statement_timeout) and lock_not_available.
 _LATE = frozenset({"57014", "55P03"})
+
+
+T = TypeVar("T")
+
+
+class _BoundedConnection(psycopg.Connection[Any]):
+    """A connection that waits for no answer longer than its limits; `Any` is psycopg's row."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Consume a generator of psycopg's, as its own `wait` does."""
+        # SQLAlchemy pings a pooled connection outside of any transaction, and nothing else.
+        limit_s = _PING_LIMIT_S if self._autocommit else _STATEMENT_LIMIT_S
+        try:
+            return super().wait(gen, interval, limit_s if timeout is None else timeout)
+        except errors._WaitTimeout:  # noqa: SLF001 - psycopg raises it, and gave it no other name
+            # What state the connection is in will never be known.
+            self.pgconn.finish()
+            raise
 
 
 class Database:
@@ -52,6 +78,8 @@ class Database:
                 "application_name": "headrace",
             },
         )
+
+        event.listen(self._engine, "do_connect", _connect)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -89,3 +117,10 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+
+def _connect(
+    dialect: object, record: object, arguments: list[Any], options: dict[str, Any]
+) -> _BoundedConnection:
+    del dialect, record
+    return _BoundedConnection.connect(*arguments, **options)

@@ -286,10 +286,11 @@ def list_strange(connection: Connection, found: Mapping[str, str]) -> Sequence[s
         uploads.c.object_key.in_(keys), uploads.c.upload_id.is_(None)
     )
     named = select(names.c.object_key).where(names.c.object_key.in_(keys))
-    by_file_id = {key.rpartition("/")[2].partition(".")[0]: key for key in keys}
-    unnamed = select(tasks.c.file_id).where(tasks.c.file_id.in_(by_file_id))
+    file_ids = {key: key.rpartition("/")[2].partition(".")[0] for key in keys}
+    unnamed = select(tasks.c.file_id).where(tasks.c.file_id.in_(file_ids.values()))
+    known_ids = set(connection.execute(unnamed).scalars())
     ours = set(connection.execute(named).scalars())
-    ours |= {by_file_id[file_id] for file_id in connection.execute(unnamed).scalars()}
+    ours |= {key for key, file_id in file_ids.items() if file_id in known_ids}
     ours -= set(connection.execute(planned).scalars())
     return [upload_id for upload_id, key in found.items() if upload_id not in known and key in ours]
 

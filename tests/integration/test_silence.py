@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from ingest.errors import RedisUnavailable
+from ingest.config import Settings
+from ingest.errors import DatabaseUnavailable, RedisUnavailable
+from storage.records.database import Database
 from storage.signals import Signals
+from tests.support.faults import FaultProxy
 
 PATIENCE_S = 3.0
 
@@ -39,3 +43,24 @@ def test_waiting_for_an_end_on_a_redis_that_hangs_is_an_error_too(silent_port: i
         wait(1.0)
     assert time.monotonic() - began < PATIENCE_S
     signals.close()
+
+
+def test_a_postgresql_that_hangs_is_noticed_at_the_next_use_of_a_connection(
+    settings: Settings,
+) -> None:
+    port = urlsplit(settings.database_url.get_secret_value()).port
+    assert port is not None
+    with FaultProxy(port) as proxy:
+        url = settings.sqlalchemy_url.replace(f":{port}/", f":{proxy.port}/")
+        database = Database(url, pool_size=1)
+        database.check()
+        proxy.freeze()
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            database.check()
+        took_s = time.monotonic() - began
+        proxy.heal()
+        database.check()
+        database.close()
+    # Two seconds for the ping, two more to connect anew.
+    assert took_s < 6
