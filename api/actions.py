@@ -14,7 +14,7 @@ from api.admission import admit_bodiless
 from api.auth import get_project
 from api.documents import TaskAnswer, describe
 from api.envelope import build_object
-from api.ingests import plan_name, show_tasks, wake
+from api.ingests import announce, may_wake, plan_name, show_tasks
 from api.services import get_services
 from api.tasks import find_task
 from ingest.errors import ConflictError, RedisUnavailable
@@ -66,17 +66,17 @@ def cancel(task_id: str) -> Response:
 def retry(task_id: str) -> Response:
     """Give a task another go under the name it had."""
     services, project = get_services(), get_project()
-    nudges = services.queue.has_room()
+    room = services.queue.look()
     with services.database.transaction() as connection:
         order = find_task(connection, project, task_id).order
         name = plan_name(connection, project, order)
-        task = tasks.reopen(connection, project.id, task_id, name, woken=nudges)
+        wakes = may_wake(connection, room)
+        task = tasks.reopen(connection, project.id, task_id, name, woken=wakes)
         if task is None:
             status = find_task(connection, project, task_id).status
             raise ConflictError(
                 f"The task is {status}; what failed or was cancelled can be retried."
             )
-    get_logger(__name__).info("task.retried", task_id=task.id, nudged=nudges)
-    if nudges:
-        wake(services, task.id)
+    get_logger(__name__).info("task.retried", task_id=task.id, woken=wakes)
+    announce(services, task.id, room, wakes=wakes)
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")

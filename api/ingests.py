@@ -10,6 +10,7 @@ from flask import g
 from sqlalchemy import Connection
 
 from api.envelope import make_link
+from api.queue import Room
 from api.resources import FileResource, TaskResource, show_file, show_task
 from api.services import Services
 from ingest.errors import DatabaseUnavailable, FieldInvalid, RedisUnavailable
@@ -24,13 +25,15 @@ from storage.records import files, keys, lookups, tasks, wakeups
 
 # How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
 _LOOK_EVERY_S = 15.0
+# The same while Redis tells nobody anything.
+_POLL_EVERY_S = 0.5
 _LONGEST_OWN_NAME = f"{make_id(Prefix.FILE)}.{max((one.extension for one in FORMATS), key=len)}"
 
 
 def create_task(
     services: Services, project: Project, order: Order, *, max_attempts: int | None = None
 ) -> Task:
-    """Commit a task, then nudge a worker if the window has room.
+    """Commit a task, then wake a worker if none waits before it, or nudge the dispatcher.
 
     Args:
         max_attempts: None for the number in the settings.
@@ -40,8 +43,9 @@ def create_task(
         FieldInvalid: folder and filename make a key that is too long, or in another's place.
         DatabaseUnavailable: nothing was promised.
     """
-    nudges = services.queue.has_room()
+    room = services.queue.look()
     with services.database.transaction() as connection:
+        wakes = may_wake(connection, room)
         task = tasks.create(
             connection,
             project,
@@ -49,12 +53,11 @@ def create_task(
             object_key=plan_name(connection, project, order),
             max_attempts=max_attempts or services.settings.max_attempts,
             request_id=g.request_id,
-            woken=nudges,
+            woken=wakes,
             url_expires=find_expiry(order.url),
         )
-    get_logger(__name__).info("task.created", task_id=task.id, nudged=nudges)
-    if nudges:
-        wake(services, task.id)
+    get_logger(__name__).info("task.created", task_id=task.id, woken=wakes)
+    announce(services, task.id, room, wakes=wakes)
     return task
 
 
@@ -73,19 +76,31 @@ def plan_name(connection: Connection, project: Project, order: Order) -> str | N
     return None if order.filename is None else key
 
 
-def wake(services: Services, task_id: str) -> None:
-    """Send the wake-up of a task that was noted as woken, or note that it was not."""
-    if not services.queue.wake(task_id):
+def may_wake(connection: Connection, room: Room) -> bool:
+    """Return whether a task that becomes ready now may be woken past the dispatcher."""
+    return room is Room.FREE and not wakeups.has_backlog(connection)
+
+
+def announce(services: Services, task_id: str, room: Room, *, wakes: bool) -> None:
+    """Tell, after the commit, that a task is ready.
+
+    Args:
+        room: as it was before the transaction.
+        wakes: what :func:`may_wake` said; the task was noted as woken then.
+    """
+    if wakes and not services.queue.wake(task_id):
         # If even this fails, the dispatcher sends it after `resend_after_s`.
         with suppress(DatabaseUnavailable), services.database.transaction() as connection:
             wakeups.note_unwoken(connection, [task_id])
+    if not wakes and room is not Room.UNKNOWN:
+        services.queue.nudge()
 
 
 def create_and_wait(services: Services, project: Project, order: Order) -> Task:
     """Make a task and wait for its end, up to ``sync_timeout_s``.
 
-    Waits through Redis; without Redis, or with all waiting places of this process taken, it does
-    not wait at all.
+    Waits through Redis, and by looking at the row while Redis is away; with all waiting places of
+    this process taken, it does not wait at all.
 
     Returns:
         The task as it is then: ended, or not.
@@ -140,10 +155,20 @@ def _wait(services: Services, task: Task, deadline: float) -> Task:
             # What ended before the subscription stood is seen by this look.
             task, looked = _look(services, task), time.monotonic()
             while task.status not in ENDED and (left_s := deadline - time.monotonic()) > 0:
-                if wait(left_s) or time.monotonic() - looked > _LOOK_EVERY_S:
+                heard = wait(left_s)
+                # Also when the time is over: the answer says how the task is then.
+                if heard or time.monotonic() >= min(deadline, looked + _LOOK_EVERY_S):
                     task, looked = _look(services, task), time.monotonic()
     except RedisUnavailable:
         get_logger(__name__).warning("wait.redis_missing", task_id=task.id)
+        task = _poll(services, task, deadline)
+    return task
+
+
+def _poll(services: Services, task: Task, deadline: float) -> Task:
+    task = _look(services, task)
+    while task.status not in ENDED and (left_s := deadline - time.monotonic()) > 0:
+        time.sleep(min(left_s, _POLL_EVERY_S))
         task = _look(services, task)
     return task
 

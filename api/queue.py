@@ -1,9 +1,12 @@
-"""The nudge: tells workers that a task waits. The only user of Celery in the API.
+"""The way to the workers: a wake-up where nobody waits before it, else a nudge to the dispatcher.
 
-A nudge that is lost costs a little time and nothing else; the dispatcher sends another.
+The only user of Celery in the API. What is lost here costs a little time and nothing else.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum
 
 from celery import Celery
 from celery.exceptions import OperationalError
@@ -17,8 +20,17 @@ from storage.signals import INGEST_QUEUE, Signals
 _RUN = "ingest.run"
 
 
+class Room(Enum):
+    """Whether a wake-up may be sent past the dispatcher."""
+
+    FREE = "free"
+    TAKEN = "taken"
+    # Redis does not answer, and need not be asked again in this request.
+    UNKNOWN = "unknown"
+
+
 class WakeQueue:
-    """Sends wake-ups while the window has room.
+    """Sends wake-ups while the window has room, and nudges otherwise.
 
     Args:
         signals: counts what waits already.
@@ -26,7 +38,8 @@ class WakeQueue:
 
     def __init__(self, settings: Settings, signals: Signals) -> None:
         self._signals = signals
-        self._window = settings.dispatch_window
+        # Half of the smallest window there is: the rest is the dispatcher's, who knows the order.
+        self._few = settings.dispatch_window * settings.worker_slots / 2
         self._app = Celery(
             "headrace", broker=settings.redis_url.get_secret_value(), set_as_current=False
         )
@@ -39,12 +52,22 @@ class WakeQueue:
             },
         )
 
-    def has_room(self) -> bool:
-        """Return whether a wake-up may be sent now; False too if Redis does not answer."""
+    def look(self) -> Room:
+        """Return whether there is room; asked before a transaction, so that none waits for Redis.
+
+        A single file is sent at once that way; with a backlog before it, it has to take its turn
+        (:func:`storage.records.wakeups.has_backlog`).
+        """
         try:
-            return self._signals.count_queued(INGEST_QUEUE) < self._window
+            queued = self._signals.count_queued(INGEST_QUEUE)
         except RedisUnavailable:
-            return False
+            return Room.UNKNOWN
+        return Room.FREE if queued < self._few else Room.TAKEN
+
+    def nudge(self) -> None:
+        """Have the dispatcher look for work now; it will in a second if this is lost."""
+        with suppress(RedisUnavailable):
+            self._signals.nudge()
 
     def wake(self, task_id: str) -> bool:
         """Send a task's wake-up; return whether it was taken."""

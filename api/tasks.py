@@ -18,6 +18,7 @@ from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
 from ingest.model import Project, Task
 from ingest.signed_urls import find_expiry
+from ingest.states import Status
 from storage.records import lookups, tasks
 from storage.records.listing import Window
 
@@ -75,6 +76,8 @@ def change(task_id: str, asked: TaskChange) -> Response:
     if task is None:
         raise ConflictError("The task is complete; there is nothing left to fetch.")
     get_logger(__name__).info("task.changed", task_id=task.id)
+    if task.status is Status.PENDING:
+        services.queue.nudge()
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
 
 
