@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import structlog
-from celery import Celery, bootsteps, signals
-from celery.worker.consumer import Tasks
+from celery import Celery, signals
 
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
@@ -22,18 +20,15 @@ from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.broker import create_celery
 from workers.egress import Egress, Policy
+from workers.hearing import Hearing
 from workers.leases import LeaseKeeper
-from workers.loop import Loop, LoopTurner
 from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, build_prober
-from workers.shutdown import stop_in_order
+from workers.shutdown import give_up, stop_in_order
+from workers.slots import Slots, make_pool, make_step
 from workers.tasks import register_ingest
-
-
-class _Consumer(Protocol):
-    hub: Loop
 
 
 def run_worker(settings: Settings) -> None:
@@ -55,8 +50,8 @@ def run_worker(settings: Settings) -> None:
     try:
         _run(
             app,
+            tools.signals,
             worker,
-            INGEST_QUEUE,
             settings.worker_slots,
             settings.shutdown_grace_s,
             tools.leases.hand_back,
@@ -112,8 +107,8 @@ def build_tools(settings: Settings, worker: str) -> Tools:
 
 def _run(
     app: Celery,
+    redis: Signals,
     name: str,
-    queue: str,
     threads: int,
     grace_s: float,
     hand_back: Callable[[float], bool],
@@ -121,32 +116,21 @@ def _run(
     # Logging is configured already; this receiver keeps Celery from doing it again.
     signals.setup_logging.connect(_keep_logging, weak=False)
 
-    turner = LoopTurner()
+    slots = Slots(threads)
+    hearing = Hearing(redis, slots, lambda: give_up(hand_back))
 
-    class WatchTurner(bootsteps.StartStopStep):
-        """Started anew after each loss of Redis, when the loop has forgotten all it watched."""
+    def make_ready(**_: object) -> None:
+        stop_in_order(grace_s, slots.turner.turn, hand_back)
+        hearing.start()
 
-        # Behind the steps that give the loop what it watches.
-        requires = (Tasks,)
-
-        def start(self, parent: _Consumer) -> None:
-            turner.watch_from(parent.hub)
-
-    def take_signals(**_: object) -> None:
-        stop_in_order(grace_s, turner.turn, hand_back)
-
-    def turn_loop(**_: object) -> None:
-        turner.turn()
-
-    app.steps["consumer"].add(WatchTurner)
-    signals.worker_ready.connect(take_signals, weak=False)
-    signals.task_prerun.connect(turn_loop, weak=False)
-    get_logger(__name__).info("worker.starting", queue=queue, threads=threads)
+    app.steps["consumer"].add(make_step(slots))
+    signals.worker_ready.connect(make_ready, weak=False)
+    get_logger(__name__).info("worker.starting", queue=INGEST_QUEUE, threads=threads)
     app.Worker(
         hostname=name,
-        queues=[queue],
+        queues=[INGEST_QUEUE],
         concurrency=threads,
-        pool_cls="threads",
+        pool_cls=make_pool(slots),
         loglevel="INFO",
         quiet=True,
         without_gossip=True,

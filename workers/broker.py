@@ -32,12 +32,14 @@ def create_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        # What is fetched follows from the slots (workers/slots.py), through any reconnect.
+        worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_heartbeat=0,
         broker_transport_options={
             "socket_connect_timeout": 2,
-            "socket_timeout": 10,
+            "socket_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 10,
         },

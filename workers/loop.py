@@ -23,9 +23,14 @@ class Loop(Protocol):
 
 
 class LoopTurner:
-    """A pipe into an event loop. Lives as long as its process."""
+    """A pipe into an event loop. Lives as long as its process.
 
-    def __init__(self) -> None:
+    Args:
+        at_turn: called at each turn, in the loop's thread.
+    """
+
+    def __init__(self, at_turn: Callable[[], None] = lambda: None) -> None:
+        self._at_turn = at_turn
         self._reader, self._writer = os.pipe()
         for end in (self._reader, self._writer):
             os.set_blocking(end, False)
@@ -43,3 +48,4 @@ class LoopTurner:
     def _empty(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._reader, 65536)
+        self._at_turn()

@@ -48,9 +48,18 @@ def _wait_grace(number: int, grace_s: float, hand_back: Callable[[float], bool])
         "worker.stopping", signal=signal.Signals(number).name, grace_s=grace_s
     )
     time.sleep(grace_s)
+    give_up(hand_back)
+
+
+def give_up(hand_back: Callable[[float], bool]) -> None:
+    """Give back what runs, and end the process with code 1; for a supervisor to start another.
+
+    Args:
+        hand_back: as for :func:`stop_in_order`.
+    """
     let_go = False
     try:
         let_go = hand_back(HAND_BACK_S)
     finally:
-        get_logger(__name__).warning("worker.grace_over", let_go=let_go)
+        get_logger(__name__).warning("worker.gave_up", let_go=let_go)
         os._exit(1)
