@@ -60,6 +60,44 @@ def test_the_window_is_filled_oldest_first_and_never_over(
     assert _list_queue(signals) == ids[2 : WINDOW + 2]
 
 
+def test_the_window_grows_with_the_slots_of_the_workers_that_live(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+) -> None:
+    for _ in range(12):
+        make_task()
+    dispatcher = Dispatcher(records, signals, small, _send_to(signals))
+    assert dispatcher.dispatch() == WINDOW
+    signals.report_worker("worker-1", 6)
+    signals.report_worker("worker-2", 4)
+    assert dispatcher.dispatch() == 10 - WINDOW
+
+
+def test_a_nudge_is_no_reason_to_fill_a_window_that_is_half_full(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask, claim: Claim
+) -> None:
+    made = [make_task() for _ in range(9)]
+    dispatcher = Dispatcher(records, signals, small, _send_to(signals))
+    assert dispatcher.dispatch(nudged=True) == WINDOW
+    for task in made[:2]:
+        signals._redis.rpop(INGEST_QUEUE)
+        claim(task)
+        # Three in the queue of four are enough, two are not.
+        assert dispatcher.dispatch(nudged=True) == (0 if task is made[0] else 2)
+
+
+def test_a_full_host_stops_nobody_else(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+) -> None:
+    for _ in range(5):
+        make_task(url="http://busy.invalid/")
+    other = make_task(url="http://free.invalid/")
+    narrow = small.model_copy(update={"host_limit": 2})
+    dispatcher = Dispatcher(records, signals, narrow, _send_to(signals))
+    assert dispatcher.dispatch() == 3
+    assert other.id in _list_queue(signals)
+    assert dispatcher.dispatch() == 0
+
+
 def test_dispatchers_who_work_at_once_send_nothing_twice_and_never_more_than_the_window(
     records: Database, signals: Signals, small: Settings, make_task: MakeTask
 ) -> None:

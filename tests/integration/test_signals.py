@@ -10,6 +10,7 @@ import pytest
 from ingest.errors import RedisUnavailable
 from ingest.model import Transfer
 from storage.signals import WORKER_SILENT_AFTER_S, Signals
+from tests.support.waiting import wait_until
 
 
 def test_progress_is_read_of_those_tasks_that_have_told_any(signals: Signals) -> None:
@@ -88,6 +89,55 @@ def test_a_worker_that_fell_silent_is_left_out_and_in_the_end_forgotten(signals:
     assert set(signals._redis.zrange("headrace:workers", 0, -1)) == {"silent", "alive"}
 
 
+def test_the_slots_of_the_workers_that_live_are_counted(signals: Signals) -> None:
+    assert signals.count_slots() == 0
+    signals.report_worker("worker-a", 4)
+    signals.report_worker("worker-b", 16)
+    assert signals.count_slots() == 20
+    signals.dismiss_worker("worker-b")
+    signals.report_worker("silent", 8)
+    now, _ = signals._redis.time()
+    signals._redis.zadd("headrace:workers", {"silent": now - WORKER_SILENT_AFTER_S - 1})
+    assert signals.count_slots() == 4
+    # All is forgotten, and told again with the next sign of life.
+    signals._redis.flushdb()
+    assert signals.count_slots() == 0
+    signals.report_worker("worker-a", 4)
+    assert signals.count_slots() == 4
+
+
+def test_many_nudges_are_one_and_are_taken_once(signals: Signals) -> None:
+    for _ in range(5):
+        signals.nudge()
+    assert signals.wait_for_nudge(1)
+    assert not signals.wait_for_nudge(0.1)
+
+
+def test_a_nudge_ends_a_wait_at_once_and_so_does_the_end_of_a_task(signals: Signals) -> None:
+    for nudge in (signals.nudge, lambda: signals.announce_end("task_a")):
+        began = time.monotonic()
+        later = threading.Timer(0.2, nudge)
+        later.start()
+        # Longer than any other answer of Redis may take.
+        assert signals.wait_for_nudge(1.9)
+        assert time.monotonic() - began < 1.5
+        later.join()
+
+
+def test_a_wait_for_a_nudge_may_last_longer_than_any_other_answer(signals: Signals) -> None:
+    began = time.monotonic()
+    assert not signals.wait_for_nudge(1.5)
+    assert time.monotonic() - began > 1.4
+
+
+def test_a_loop_of_a_beat_is_known_until_its_word_expires(signals: Signals) -> None:
+    assert signals.list_beats() == []
+    signals.report_beat("sweep", 60)
+    signals.report_beat("dispatch", 0.2)
+    assert signals.list_beats() == ["dispatch", "sweep"]
+    wait_until(lambda: signals.list_beats() == ["sweep"], "the word to expire")
+
+
 def test_a_queue_is_counted(signals: Signals) -> None:
     assert signals.count_queued("ingest") == 0
     signals._redis.rpush("ingest", "a", "b")
@@ -105,6 +155,10 @@ def test_a_redis_that_is_not_there_is_unavailable_at_once(closed_port: int) -> N
         lambda: gone.announce_end("task_a"),
         lambda: gone.report_worker("a"),
         gone.list_workers,
+        gone.count_slots,
+        gone.nudge,
+        lambda: gone.wait_for_nudge(1),
+        gone.list_beats,
     ):
         with pytest.raises(RedisUnavailable) as caught:
             ask()
