@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         4, ge=1, le=1000, description="Wake-ups that may wait in Redis for each worker slot"
     )
     resend_after_s: float = Field(
-        30, gt=0, description="When a wake-up that nobody answered is sent again"
+        15, gt=0, description="When a wake-up that nobody answered is sent again"
     )
     lease_s: float = Field(30, ge=1, description="How long a silent worker keeps its task")
     heartbeat_s: float = Field(1, gt=0, description="How often a worker reports and extends leases")

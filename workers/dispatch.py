@@ -78,8 +78,11 @@ class Dispatcher:
         with self._database.transaction() as connection:
             wakeups.begin(connection)
             wakeups.ready_due(connection)
-            # What still stands in the queue is late, not lost: more than is missing never was.
-            lost = wakeups.forget_lost(connection, settings.resend_after_s, window - queued)
+            # What still stands in the queue is late, not lost: more than is missing there is none.
+            missing = wakeups.count_woken(connection) - queued
+            lost = wakeups.forget_lost(
+                connection, settings.resend_after_s, max(0, min(missing, window - queued))
+            )
             if lost:
                 get_logger(__name__).info("dispatch.wake_ups_lost", tasks=lost)
             # Messages that are about to be sent are woken and not yet queued; stale ones are
