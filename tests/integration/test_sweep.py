@@ -68,7 +68,9 @@ def _cancel(records: Database, project: Project, task: Task) -> None:
 
 
 def _list_open(store: S3ObjectStore, folder: str) -> list[Upload]:
-    return [one.upload for one in store.list_uploads(f"{folder}/")]
+    # By key: each store has an order of its own.
+    found = (one.upload for one in store.list_uploads(f"{folder}/"))
+    return sorted(found, key=lambda upload: upload.key)
 
 
 def test_the_upload_of_a_task_that_goes_on_stays_and_that_of_a_cancelled_one_goes(

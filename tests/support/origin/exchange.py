@@ -167,13 +167,14 @@ def _send_body(
     for piece in _divide(read_pieces(reply.body, plan.first, plan.end), reply):
         if not _pass_marks(connection, reply, sent):
             return False
+        # Before it is sent: who has read it all may ask at once how much it was.
+        count(len(piece))
         if chunked:
             connection.sendall(b"%x\r\n" % len(piece))
         connection.sendall(piece)
         if chunked:
             connection.sendall(b"\r\n")
         sent += len(piece)
-        count(len(piece))
         if reply.drip is not None and stopping.wait(reply.drip.interval_s):
             return False
     if not _pass_marks(connection, reply, sent):
