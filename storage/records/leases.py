@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, func, select, tuple_, update
+from sqlalchemy import Connection, exists, func, select, tuple_, update
 
 from ingest.errors import AttemptsExhausted, LeaseLost, WorkerStopped
 from ingest.states import Status
-from storage.records.tables import tasks
+from storage.records.tables import parts, tasks
 from storage.records.tasks import PROCESSING, close_attempt, free_name, in_seconds, move
 
 
@@ -80,11 +80,19 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
         What became of each, by task id.
     """
     expired = connection.execute(
-        select(tasks.c.id, tasks.c.attempt, tasks.c.tries, tasks.c.max_attempts)
+        select(
+            tasks.c.id,
+            tasks.c.attempt,
+            tasks.c.tries,
+            tasks.c.max_attempts,
+            exists()
+            .where(parts.c.task_id == tasks.c.id, parts.c.sent_by == tasks.c.attempt)
+            .label("went_on"),
+        )
         .where(tasks.c.status == PROCESSING, tasks.c.lease_until < func.now())
         .order_by(tasks.c.lease_until)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=tasks)
     ).all()
     lost = LeaseLost("The worker fell silent and its lease ran out.").as_failure()
     outcome: dict[str, Status] = {}
@@ -100,7 +108,8 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
             values={
                 "lease_until": None,
                 "woken": None,
-                "lost": tasks.c.lost + 1,
+                # What went on for a part is not what kills its workers.
+                "lost": 0 if row.went_on else tasks.c.lost + 1,
                 "error": asdict(error if last else lost),
                 **({"finished": func.now()} if last else {}),
             },

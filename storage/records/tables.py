@@ -99,7 +99,7 @@ tasks = Table(
     # The attempts that count against max_attempts: not those that an outage of ours ended.
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
-    # Leases lost in a row, and since when the object store is missing.
+    # Leases lost in a row without a new part, and since when the object store is missing.
     Column("lost", Integer, nullable=False, server_default=text("0")),
     Column("outage_since", DateTime(timezone=True)),
     # Pending tasks are not to be run before this; null means now.
@@ -221,6 +221,8 @@ parts = Table(
     Column("etag", String, nullable=False),
     # The digests of the file up to the end of this part.
     Column("digests", LargeBinary),
+    # The attempt that sent it.
+    Column("sent_by", Integer, nullable=False),
     ForeignKeyConstraint(
         ["task_id", "begun_by"],
         ["uploads.task_id", "uploads.begun_by"],

@@ -106,13 +106,21 @@ def note_begun(connection: Connection, lease: Lease, upload_id: str) -> bool:
 
 def note_part(connection: Connection, lease: Lease, begun_by: int, part: FinishedPart) -> bool:
     """Note that the store has a part; False if the lease was lost."""
-    columns = [parts.c.task_id, parts.c.begun_by, parts.c.number, parts.c.etag, parts.c.digests]
+    columns = [
+        parts.c.task_id,
+        parts.c.begun_by,
+        parts.c.number,
+        parts.c.etag,
+        parts.c.digests,
+        parts.c.sent_by,
+    ]
     wanted = select(
         uploads.c.task_id,
         uploads.c.begun_by,
         literal(part.number),
         literal(part.etag),
         literal(part.digests, parts.c.digests.type),
+        literal(lease.attempt),
     ).where(
         uploads.c.task_id == lease.task.id,
         uploads.c.begun_by == begun_by,
@@ -123,7 +131,11 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
     added = connection.execute(
         adding.on_conflict_do_update(
             index_elements=["task_id", "begun_by", "number"],
-            set_={"etag": adding.excluded.etag, "digests": adding.excluded.digests},
+            set_={
+                "etag": adding.excluded.etag,
+                "digests": adding.excluded.digests,
+                "sent_by": adding.excluded.sent_by,
+            },
         ).returning(parts.c.number)
     )
     return added.one_or_none() is not None

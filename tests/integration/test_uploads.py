@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from ingest.errors import SourceUnavailable
 from ingest.model import Checkpoint, FinishedPart, Lease, Project, Task
 from storage.records import leases, tasks, uploads
 from storage.records.database import Database
+from storage.records.tables import tasks as table
 from storage.records.uploads import DeadUpload
 from tests.integration.examples import Claim, MakeTask
 
@@ -229,3 +230,20 @@ def test_strange_uploads_are_those_of_our_keys_that_no_row_accounts_for(
         assert set(uploads.list_strange(connection, found)) == {"stray", "unnamed"}
         assert uploads.list_known(connection, list(found)) == {"noted"}
         assert list(uploads.list_strange(connection, {})) == []
+
+
+def test_a_task_that_went_on_for_a_part_is_not_suspected_of_killing_its_workers(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    stuck, going = make_task("a.mp4"), make_task("b.mp4")
+    for number in (1, 2):
+        claim(stuck, lease_s=-1)
+        lease = claim(going, lease_s=-1)
+        _plan(records, lease, "prefix/folder/b.mp4")
+        with records.transaction() as connection:
+            part = FinishedPart(number, "etag", b"")
+            assert uploads.note_part(connection, lease, lease.attempt, part)
+        _release(records)
+    with records.transaction() as connection:
+        rows = connection.execute(select(table.c.id, table.c.lost)).all()
+    assert {row.id: row.lost for row in rows} == {stuck.id: 2, going.id: 0}

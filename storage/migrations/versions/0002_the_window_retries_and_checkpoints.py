@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("etag", sa.String(), nullable=False),
         sa.Column("digests", sa.LargeBinary(), nullable=True),
+        sa.Column("sent_by", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["task_id", "begun_by"],
             ["uploads.task_id", "uploads.begun_by"],
