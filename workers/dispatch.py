@@ -79,15 +79,15 @@ class Dispatcher:
             wakeups.begin(connection)
             wakeups.ready_due(connection)
             # What still stands in the queue is late, not lost: more than is missing there is none.
-            missing = wakeups.count_woken(connection) - queued
+            woken = wakeups.count_woken(connection)
             lost = wakeups.forget_lost(
-                connection, settings.resend_after_s, max(0, min(missing, window - queued))
+                connection, settings.resend_after_s, max(0, min(woken, window) - queued)
             )
             if lost:
                 get_logger(__name__).info("dispatch.wake_ups_lost", tasks=lost)
             # Messages that are about to be sent are woken and not yet queued; stale ones are
             # queued and no longer woken.
-            room = window - max(queued, wakeups.count_woken(connection))
+            room = window - max(queued, woken - lost)
             if room <= 0:
                 return []
             picked, self._looked_until = wakeups.pick(
