@@ -25,7 +25,7 @@ from ingest.model import Transfer
 # Celery's Redis transport keeps a queue as a list under its own name.
 INGEST_QUEUE = "ingest"
 # What a beat goes round in.
-BEAT_LOOPS = ("dispatch", "sweep", "uploads")
+BEAT_LOOPS = ("dispatch", "sweep", "store")
 
 WORKER_SILENT_AFTER_S = 15
 _PROGRESS_TTL_S = 60
@@ -133,19 +133,21 @@ class Signals:
 
             yield wait
 
-    def report_worker(self, worker: str, slots: int = 1) -> None:
+    def report_worker(
+        self, worker: str, slots: int = 1, ttl_s: float = WORKER_SILENT_AFTER_S
+    ) -> None:
         """Say that a worker is alive.
 
         Args:
             slots: how many ingests it runs at once.
+            ttl_s: how long that holds without another word.
         """
         with _translate():
-            # Redis' own clock, so that the hosts' clocks need not agree.
-            now, _ = self._redis.time()
+            now = self._read_clock()
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zadd(_WORKERS, {worker: now})
-            pipeline.set(_name_slots(worker), slots, ex=10 * WORKER_SILENT_AFTER_S)
-            pipeline.zremrangebyscore(_WORKERS, "-inf", now - 10 * WORKER_SILENT_AFTER_S)
+            pipeline.zadd(_WORKERS, {worker: now + ttl_s})
+            pipeline.set(_name_slots(worker), slots, px=round(1000 * ttl_s))
+            pipeline.zremrangebyscore(_WORKERS, "-inf", now)
             pipeline.execute()
 
     def dismiss_worker(self, worker: str) -> None:
@@ -159,8 +161,7 @@ class Signals:
     def list_workers(self) -> Sequence[str]:
         """Return the workers that gave a sign of life lately."""
         with _translate():
-            now, _ = self._redis.time()
-            alive = self._redis.zrangebyscore(_WORKERS, now - WORKER_SILENT_AFTER_S, "+inf")
+            alive = self._redis.zrangebyscore(_WORKERS, self._read_clock(), "+inf")
         return sorted(cast("list[str]", alive))
 
     def count_slots(self) -> int:
@@ -190,6 +191,11 @@ class Signals:
         """Close every pooled connection."""
         self._redis.close()
         self._patient.close()
+
+    def _read_clock(self) -> float:
+        # Redis' own, so that the hosts' clocks need not agree.
+        seconds, microseconds = self._redis.time()
+        return seconds + microseconds / 1e6
 
 
 def _connect(url: str, *, timeout_s: float) -> Redis:

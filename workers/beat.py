@@ -28,7 +28,7 @@ from workers.sweep import Sweeper
 
 _DISPATCH_EVERY_S = 1.0
 _SWEEP_EVERY_S = 5.0
-_SWEEP_UPLOADS_EVERY_S = 60.0
+_SWEEP_STORE_EVERY_S = 60.0
 # Nudges come with each small file; this many rounds a second are enough.
 _NUDGED_EVERY_S = 0.05
 # A loop counts as missing when it has not gone round for so many times its interval, and this.
@@ -66,7 +66,7 @@ def run_beat(settings: Settings) -> None:
             pause_s=_NUDGED_EVERY_S,
         ),
         Loop("sweep", sweeper.sweep, signals, stopped, every_s=_SWEEP_EVERY_S),
-        Loop("uploads", sweeper.sweep_uploads, signals, stopped, every_s=_SWEEP_UPLOADS_EVERY_S),
+        Loop("store", sweeper.sweep_store, signals, stopped, every_s=_SWEEP_STORE_EVERY_S),
     ]
     threads = [
         threading.Thread(target=loop.run, args=(name,), name=loop.name, daemon=True)

@@ -5,7 +5,8 @@ Invariants:
 - What ends a task is one transaction; only after it are the waiting told.
 - An object that was stored is taken back before the task is said to have failed.
 - An attempt that lost its lease writes nothing, and leaves what it stored to the attempt that has
-  the task now. Only of a task that was cancelled under it, it leaves nothing.
+  the task now. Only of a task that has ended under it, it leaves no object.
+- Where an object may be left all the same, the task says so, and the sweep looks for it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ingest.errors import HeadraceError, LeaseLost, RedisUnavailable, ServiceErr
 from ingest.logs import get_logger
 from ingest.model import File, Task
 from ingest.retry import RetryPolicy, plan_retry
+from ingest.states import Status
 from storage.records import files, lookups, tasks, uploads
 from workers.attempt import Attempt
 
@@ -73,11 +75,19 @@ def settle(attempt: Attempt, error: HeadraceError) -> None:
         attempt.checkpoints.abandon()
     done_bytes = attempt.held.transferred_bytes
 
+    left_object = attempt.placement.may_be_stored
+
     def write(connection: Connection) -> bool:
         if after_s is None:
-            return tasks.fail(connection, lease, error, done_bytes)
+            return tasks.fail(connection, lease, error, done_bytes, left_object=left_object)
         return tasks.retry_later(
-            connection, lease, error, done_bytes, after_s=after_s, charged=verdict.charged
+            connection,
+            lease,
+            error,
+            done_bytes,
+            after_s=after_s,
+            charged=verdict.charged,
+            left_object=left_object,
         )
 
     if not attempt.held.write(attempt.tools.database, write):
@@ -92,9 +102,10 @@ def let_go(attempt: Attempt) -> None:
     """Leave a task whose lease is lost. Raises nothing: what is left over is swept."""
     with suppress(ServiceError):
         with attempt.tools.database.transaction() as connection:
-            cancelled = lookups.is_cancelled(connection, attempt.lease)
-        if cancelled:
+            end = lookups.read_end(connection, attempt.lease)
+        if end in {Status.FAILED, Status.CANCELLED}:
             attempt.placement.take_back()
+        if end is Status.CANCELLED:
             attempt.checkpoints.abandon()
 
 

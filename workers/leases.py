@@ -21,7 +21,7 @@ from ingest.logs import get_logger
 from ingest.model import Lease, Transfer
 from storage.records import leases
 from storage.records.database import Database
-from storage.signals import Signals
+from storage.signals import WORKER_SILENT_AFTER_S, Signals
 
 T = TypeVar("T")
 # How often what could not be written is tried again while the lease lasts.
@@ -211,7 +211,10 @@ class LeaseKeeper:
         if held:
             self._extend(held)
         try:
-            self._signals.report_worker(self.worker, self._slots)
+            # A worker whose leases have run out is nobody to leave room in the window for.
+            self._signals.report_worker(
+                self.worker, self._slots, min(self.lease_s, WORKER_SILENT_AFTER_S)
+            )
             for (task_id, _), one in held.items():
                 self._signals.report_progress(task_id, one.transfer)
         except RedisUnavailable:

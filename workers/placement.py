@@ -68,9 +68,8 @@ class Placement:
         if found is None:
             return
         file_id = found.metadata.get(META_FILE_ID, "")
-        attempt = found.metadata.get(META_ATTEMPT, "")
         if file_id == self._lease.task.file_id:
-            ours = attempt.isdigit() and int(attempt) <= self._lease.attempt
+            ours = is_left_by(found, file_id, self._lease.attempt)
         else:
             with self._database.transaction() as connection:
                 ours = lookups.left_nothing(connection, file_id)
@@ -113,14 +112,19 @@ class Placement:
             if not self.is_own(upload.key):
                 raise
 
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether this attempt may have an object in the store."""
+        return self._touched is not None
+
     def take_back(self) -> None:
         """Delete what this attempt has stored, if it has; a silent store keeps it as a leftover."""
         if self._touched is None:
             return
         with suppress(ServiceError):
             found = self._find_own(self._touched)
-            if found is not None:
-                self._store.delete(self._touched, if_etag=found.etag)
+            if found is None or self._store.delete(self._touched, if_etag=found.etag):
+                self._touched = None
 
     def is_own(self, key: str, size_bytes: int | None = None) -> bool:
         """Return whether the object under a key was made from this task's present upload.
@@ -133,13 +137,12 @@ class Placement:
 
     def _find_own(self, key: str) -> StoredObject | None:
         found = self._store.describe(key)
-        if found is None or not is_made_by(found, self._lease.task.file_id, self.begun_by):
-            return None
-        return found
+        own = {META_FILE_ID: self._lease.task.file_id, META_ATTEMPT: str(self.begun_by)}
+        return found if found is not None and own.items() <= found.metadata.items() else None
 
 
-def is_made_by(found: StoredObject, file_id: str, begun_by: int) -> bool:
-    """Return whether an object is what that attempt at that file began to store."""
-    return found.metadata.get(META_FILE_ID) == file_id and found.metadata.get(META_ATTEMPT) == str(
-        begun_by
-    )
+def is_left_by(found: StoredObject, file_id: str, attempt: int) -> bool:
+    """Return whether an object is what that attempt at a file, or one before it, stored."""
+    number = found.metadata.get(META_ATTEMPT, "")
+    made_for = found.metadata.get(META_FILE_ID)
+    return made_for == file_id and number.isdigit() and int(number) <= attempt

@@ -1,8 +1,7 @@
-"""Clean-up after what died: leases that ran out, uploads that nobody will complete.
+"""Clean-up after what died: leases that ran out, uploads and objects that nobody will name.
 
-Invariants: any number of sweepers may run at once, and what one does another may do again; an
-upload of a task that may still go on with it is left alone; so is everything in the bucket that is
-not Headrace's.
+Invariants: any number of sweepers may run at once, and what one does another may do again; what a
+task may still go on with is left alone; so is everything in the bucket that is not Headrace's.
 """
 
 from __future__ import annotations
@@ -15,13 +14,15 @@ from itertools import islice
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
+from ingest.naming import make_key
 from ingest.states import ENDED
 from storage.objects.store import ObjectStore, PendingUpload, Upload
-from storage.records import leases, uploads
+from storage.records import leases, leftovers, uploads
 from storage.records.database import Database
+from storage.records.leftovers import EndedTask
 from storage.records.uploads import DeadUpload
 from storage.signals import Signals
-from workers.placement import is_made_by
+from workers.placement import is_left_by
 
 # Younger uploads that no row accounts for may be noted in a moment.
 _STRANGE_AFTER = timedelta(hours=1)
@@ -47,6 +48,8 @@ class Sweeper:
         self._signals = signals
         self._store = store
         self._keep_s = settings.resume_keep_s
+        # By then a worker that lost its task knows it, and has let go.
+        self._let_go_s = settings.lease_s
         self._now = now
 
     def sweep(self) -> int:
@@ -67,13 +70,13 @@ class Sweeper:
                 self._signals.nudge()
         return len(released)
 
-    def sweep_uploads(self) -> int:
-        """Abort every upload that nobody will complete; return how many there were.
+    def sweep_store(self) -> int:
+        """Remove what nobody will complete or name; return how many uploads and objects there were.
 
         Raises:
             DatabaseUnavailable, StorageUnavailable: what is left is done by the next call.
         """
-        return self._abort_dead() + self._abort_strange()
+        return self._abort_dead() + self._abort_strange() + self._delete_left()
 
     def _abort_dead(self) -> int:
         count = 0
@@ -92,10 +95,6 @@ class Sweeper:
             open_uploads = self._find_strange(self._store.list_uploads(dead.object_key), dead)
         for upload in open_uploads:
             self._store.abort(upload)
-        if dead.left_object:
-            found = self._store.describe(dead.object_key)
-            if found is not None and is_made_by(found, dead.file_id, dead.begun_by):
-                self._store.delete(dead.object_key, if_etag=found.etag)
         with self._database.transaction() as connection:
             uploads.drop(connection, dead.task_id, dead.begun_by)
         get_logger(__name__).info("sweep.upload_aborted", task_id=dead.task_id, key=dead.object_key)
@@ -121,3 +120,31 @@ class Sweeper:
                 get_logger(__name__).warning("sweep.stray_aborted", key=batch[upload_id].key)
                 count += 1
         return count
+
+    def _delete_left(self) -> int:
+        count = 0
+        while True:
+            with self._database.transaction() as connection:
+                found = leftovers.list_untidy(connection, self._let_go_s, _BATCH)
+            for task in found:
+                keys = [key for key in self._list_keys(task) if key != task.kept_key]
+                count += sum(self._delete(task, key) for key in keys)
+                with self._database.transaction() as connection:
+                    leftovers.note_tidied(connection, task)
+            if len(found) < _BATCH:
+                return count
+
+    def _list_keys(self, task: EndedTask) -> Iterable[str]:
+        """Return every key under which an attempt at a task may have stored an object."""
+        if task.filename is not None:
+            return [make_key(task.key_prefix, task.folder, task.filename)]
+        # Named by what it turned out to be, and two attempts may have seen different files.
+        stem = make_key(task.key_prefix, task.folder, task.file_id)
+        return self._store.list_keys(f"{stem}.")
+
+    def _delete(self, task: EndedTask, key: str) -> bool:
+        found = self._store.describe(key)
+        if found is None or not is_left_by(found, task.file_id, task.attempt):
+            return False
+        get_logger(__name__).warning("sweep.object_deleted", task_id=task.task_id, key=key)
+        return self._store.delete(key, if_etag=found.etag)

@@ -117,6 +117,12 @@ class MemoryObjectStore:
         headers = found.headers
         return StoredObject(len(found.body), headers.content_type, headers.metadata, found.etag)
 
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Walk through the keys as they are now."""
+        with self._lock:
+            found = sorted(key for key in self._objects if key.startswith(prefix))
+        yield from found
+
     def delete(self, key: str, *, if_etag: str | None = None) -> bool:
         """Delete an object."""
         with self._lock:

@@ -204,6 +204,15 @@ class S3ObjectStore:
                 answer["ContentLength"], answer["ContentType"], metadata, answer["ETag"]
             )
 
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Walk through the keys of objects, page by page."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix
+        )
+        with self._translate("list objects"):
+            for page in pages:
+                yield from (one["Key"] for one in page.get("Contents", []))
+
     def delete(self, key: str, *, if_etag: str | None = None) -> bool:
         """Delete an object, or only the one with this ETag."""
         request: DeleteObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}

@@ -124,6 +124,9 @@ class ObjectStore(Protocol):
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object, or None where there is none."""
 
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Walk through the keys of all objects that begin so; it fails as :meth:`list_uploads`."""
+
     def delete(self, key: str, *, if_etag: str | None = None) -> bool:
         """Delete an object, or only the one with an ETag that :meth:`describe` told.
 

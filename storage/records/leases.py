@@ -64,6 +64,7 @@ def hand_back(connection: Connection, held: Sequence[tuple[str, int]]) -> int:
                 "woken": None,
                 "next_attempt_at": None,
                 "tries": tasks.c.tries - 1,
+                "left_object": True,
                 "error": asdict(failure),
             },
         )
@@ -108,6 +109,7 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
             values={
                 "lease_until": None,
                 "woken": None,
+                "left_object": True,
                 # What went on for a part is not what kills its workers.
                 "lost": 0 if row.went_on else tasks.c.lost + 1,
                 "error": asdict(error if last else lost),

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from ingest.errors import Failure
 from ingest.model import Attempt, Lease, Order, Page, Task
-from ingest.states import Status
+from ingest.states import ENDED, Status
 from storage.records.listing import Window, read_page
 from storage.records.tables import attempts, tasks
 
@@ -44,12 +44,13 @@ def left_nothing(connection: Connection, file_id: str) -> bool:
     return status in {Status.FAILED, Status.CANCELLED}
 
 
-def is_cancelled(connection: Connection, lease: Lease) -> bool:
-    """Return whether a task was cancelled under this attempt, and nobody has taken it up again."""
+def read_end(connection: Connection, lease: Lease) -> Status | None:
+    """Return how a task ended under this attempt; None if it goes on, by this or by another."""
     query = select(tasks.c.status).where(
-        tasks.c.id == lease.task.id, tasks.c.attempt == lease.attempt
+        tasks.c.id == lease.task.id, tasks.c.attempt == lease.attempt, tasks.c.status.in_(ENDED)
     )
-    return connection.execute(query).scalar_one_or_none() == Status.CANCELLED
+    status = connection.execute(query).scalar_one_or_none()
+    return None if status is None else Status(status)
 
 
 def list_attempts(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -106,6 +107,8 @@ tasks = Table(
     Column("next_attempt_at", DateTime(timezone=True)),
     Column("worker", String),
     Column("lease_until", DateTime(timezone=True)),
+    # Whether an attempt that has ended may have left an object in the bucket.
+    Column("left_object", Boolean, nullable=False, server_default=text("false")),
     # When a wake-up was last sent; null means never.
     Column("woken", DateTime(timezone=True)),
     Column("error", _Json),
@@ -142,6 +145,11 @@ tasks = Table(
     ),
     Index("tasks_lease_idx", "lease_until", postgresql_where=text("status = 'processing'")),
     Index("tasks_host_idx", "source_host", postgresql_where=text("status = 'processing'")),
+    Index(
+        "tasks_left_object_idx",
+        "finished",
+        postgresql_where=text("left_object AND finished IS NOT NULL"),
+    ),
 )
 
 attempts = Table(

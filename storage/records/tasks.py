@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -175,15 +176,27 @@ def complete(connection: Connection, lease: Lease, transferred_bytes: int) -> bo
 
 
 def fail(
-    connection: Connection, lease: Lease, error: HeadraceError, transferred_bytes: int
+    connection: Connection,
+    lease: Lease,
+    error: HeadraceError,
+    transferred_bytes: int,
+    *,
+    left_object: bool = False,
 ) -> bool:
     """End a task with its error, and free its name.
+
+    Args:
+        left_object: whether the attempt may have left an object behind.
 
     Returns:
         False if the lease was lost; then nothing was written.
     """
     failure = error.as_failure()
-    values = {"finished": func.now(), "error": asdict(failure)}
+    values = {
+        "finished": func.now(),
+        "error": asdict(failure),
+        "left_object": or_(tasks.c.left_object, literal(left_object)),
+    }
     if not _end(connection, lease, Status.FAILED, values, transferred_bytes, failure):
         return False
     free_name(connection, lease.task.id)
@@ -198,12 +211,14 @@ def retry_later(
     *,
     after_s: float,
     charged: bool,
+    left_object: bool = False,
 ) -> bool:
     """Give a task back that failed for now, to be run again after ``after_s`` seconds.
 
     Args:
         charged: whether the attempt counts against ``max_attempts``; one that a service of ours
             ended does not, and begins an outage if there is none.
+        left_object: as in :func:`fail`.
 
     Returns:
         False if the lease was lost; then nothing was written.
@@ -214,6 +229,7 @@ def retry_later(
         "next_attempt_at": in_seconds(after_s),
         "error": asdict(failure),
         "lost": 0,
+        "left_object": or_(tasks.c.left_object, literal(left_object)),
         "tries": tasks.c.tries if charged else tasks.c.tries - 1,
         "outage_since": None if charged else func.coalesce(tasks.c.outage_since, func.now()),
     }
@@ -239,6 +255,8 @@ def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None
             "lease_until": None,
             "next_attempt_at": None,
             "woken": None,
+            # Its worker does not know yet.
+            "left_object": or_(tasks.c.left_object, tasks.c.status == PROCESSING),
             "error": asdict(failure),
         },
     )

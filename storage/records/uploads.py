@@ -35,18 +35,12 @@ from storage.records.tables import names, parts, tasks, uploads
 
 @dataclass(frozen=True, slots=True)
 class DeadUpload:
-    """An upload that no attempt will go on with.
-
-    ``upload_id`` is None where nobody noted it. ``left_object`` says that the task ended without a
-    file, so that the object the upload became, if it did, is a leftover too.
-    """
+    """An upload that no attempt will go on with; ``upload_id`` is None where nobody noted it."""
 
     task_id: str
-    file_id: str
     begun_by: int
     object_key: str
     upload_id: str | None
-    left_object: bool
 
 
 def plan(
@@ -261,11 +255,9 @@ def list_dead(connection: Connection, keep_s: float, limit: int = 100) -> Sequen
     rows = connection.execute(
         select(
             uploads.c.task_id,
-            tasks.c.file_id,
             uploads.c.begun_by,
             uploads.c.object_key,
             uploads.c.upload_id,
-            tasks.c.status.in_([Status.FAILED, Status.CANCELLED]),
         )
         .join(tasks, tasks.c.id == uploads.c.task_id)
         .where(or_(ended, replaced, unnoted))

@@ -167,6 +167,6 @@ def note_bytes(row: Row, rig: Rig, stored: Iterable[Stored]) -> None:
 def note_leftovers(row: Row, rig: Rig) -> None:
     """Note whether one sweep leaves no multipart upload behind."""
     before = len(list_uploads(rig.store))
-    rig.make_sweeper().sweep_uploads()
+    rig.make_sweeper().sweep_store()
     left = list_uploads(rig.store)
     row.note("0 uploads left after one sweep", f"{before} before, {len(left)} after", held=not left)

@@ -96,7 +96,7 @@ def sweeping(rig: Rig) -> Iterator[Sweeps]:
         while not over.wait(_SWEEP_EVERY_S):
             try:
                 sweeper.sweep()
-                sweeper.sweep_uploads()
+                sweeper.sweep_store()
                 sweeps.count += 1
             except ServiceError:
                 sweeps.put_off += 1

@@ -42,6 +42,7 @@ def ask_for_small_pages(store: S3ObjectStore) -> Iterator[list[str]]:
     handlers = {
         "before-parameter-build.s3.ListParts": limit("MaxParts"),
         "before-parameter-build.s3.ListMultipartUploads": limit("MaxUploads"),
+        "before-parameter-build.s3.ListObjectsV2": limit("MaxKeys"),
     }
     for name, handler in handlers.items():
         events.register(name, handler)

@@ -152,6 +152,22 @@ def test_uploads_are_listed_by_how_their_keys_begin(
     assert set(expect(key)) <= set(list_ids(store, ""))
 
 
+def test_objects_are_listed_by_how_their_keys_begin_and_uploads_are_none(
+    store: ObjectStore, begin: Begin, key: str
+) -> None:
+    begin(f"{key}/open")
+    keys = sorted(f"{key}{name}" for name in ("/a", "/ab", "/a.b", "/a/c", "/b", " \u00fc+%/&"))
+    for one in keys:
+        store.put(one, b"content", HEADERS, overwrite=False)
+    for prefix in (key, f"{key}/", f"{key}/a", f"{key}/a.", f"{key}/a/", f"{key} \u00fc"):
+        expected = [one for one in keys if one.startswith(prefix)]
+        assert expected
+        assert sorted(store.list_keys(prefix)) == expected
+    assert list(store.list_keys(f"{key}/none")) == []
+    for one in keys:
+        store.delete(one)
+
+
 def test_an_upload_is_listed_until_it_ends(store: ObjectStore, begin: Begin, key: str) -> None:
     kept, completed, aborted = (begin(key) for _ in range(3))
     store.complete(completed, [store.put_part(completed, 1, b"x")], overwrite=False)

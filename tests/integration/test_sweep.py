@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from ingest.config import Settings
 from ingest.errors import StorageUnavailable
@@ -15,10 +17,11 @@ from ingest.model import Lease, Project, Task
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Upload
-from storage.records import leases, lookups, tasks, uploads
+from storage.records import files, leases, leftovers, lookups, tasks, uploads
 from storage.records.database import Database
+from storage.records.tables import tasks as table
 from storage.signals import Signals
-from tests.integration.examples import Claim, MakeTask
+from tests.integration.examples import Claim, MakeTask, make_file
 from workers.placement import META_ATTEMPT, META_FILE_ID
 from workers.sweep import Sweeper
 
@@ -93,10 +96,10 @@ def test_the_upload_of_a_task_that_goes_on_stays_and_that_of_a_cancelled_one_goe
     _cancel(records, project, gone)
 
     sweeper.sweep()
-    assert sweeper.sweep_uploads() == 1
+    assert sweeper.sweep_store() == 1
 
     assert _list_open(store, folder) == kept
-    assert sweeper.sweep_uploads() == 0
+    assert sweeper.sweep_store() == 0
 
 
 def test_an_upload_that_was_begun_and_never_noted_is_found_by_its_key(
@@ -112,47 +115,149 @@ def test_an_upload_that_was_begun_and_never_noted_is_found_by_its_key(
     _begin(records, store, claim(make_task(), lease_s=-1), key, noted=False)
     # Another key that begins like it is somebody else's.
     strays.append(store.begin(f"{key}.part", PLAIN))
-    assert sweeper.sweep_uploads() == 0
+    assert sweeper.sweep_store() == 0
     sweeper.sweep()
-    assert sweeper.sweep_uploads() == 1
+    assert sweeper.sweep_store() == 1
     assert _list_open(store, folder) == strays
+
+
+@pytest.fixture
+def late(records: Database, signals: Signals, store: S3ObjectStore, settings: Settings) -> Sweeper:
+    """A sweeper for whom every lease is over."""
+    return Sweeper(records, signals, store, settings.model_copy(update={"lease_s": -1.0}))
+
+
+def _store(store: S3ObjectStore, lease: Lease, key: str, content: bytes = b"content") -> str:
+    """Store an object as that attempt would; return its key."""
+    metadata = {META_FILE_ID: lease.task.file_id, META_ATTEMPT: str(lease.attempt)}
+    store.put(key, content, ObjectHeaders("video/mp4", "inline", metadata), overwrite=True)
+    return key
+
+
+def _is_marked(records: Database, task: Task) -> bool:
+    with records.transaction() as connection:
+        marked: bool = connection.execute(
+            select(table.c.left_object).where(table.c.id == task.id)
+        ).scalar_one()
+    return marked
 
 
 def test_what_a_cancelled_task_had_completed_already_is_deleted(
     records: Database,
     store: S3ObjectStore,
     sweeper: Sweeper,
+    late: Sweeper,
     make_task: MakeTask,
     claim: Claim,
     project: Project,
-    folder: str,
 ) -> None:
-    task, key = make_task(), f"{folder}/done.mp4"
+    task, key = make_task("done.mp4"), "prefix/folder/done.mp4"
     upload = _begin(records, store, claim(task), key)
     store.complete(upload, [store.put_part(upload, 1, b"content")], overwrite=False)
     _cancel(records, project, task)
 
-    sweeper.sweep_uploads()
+    # Its worker may be at it still.
+    sweeper.sweep_store()
+    assert store.describe(key) is not None
+    assert late.sweep_store() == 1
     assert store.describe(key) is None
+    assert not _is_marked(records, task)
 
 
-def test_an_object_that_another_attempt_has_stored_since_is_not_deleted(
+def test_an_object_of_a_task_whose_last_attempt_lost_its_worker_is_deleted(
+    records: Database, store: S3ObjectStore, late: Sweeper, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task(max_attempts=1)
+    lease = claim(task, lease_s=-1)
+    key = _store(store, lease, f"prefix/folder/{task.file_id}.mp4")
+    other = _store(store, lease, f"prefix/folder/{task.file_id}-not.mp4")
+
+    assert late.sweep_store() == 0
+    late.sweep()
+    assert late.sweep_store() == 1
+
+    assert store.describe(key) is None
+    assert store.describe(other) is not None
+    store.delete(other)
+
+
+def test_of_a_task_that_is_complete_only_what_no_file_names_is_deleted(
+    records: Database, store: S3ObjectStore, late: Sweeper, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    left = _store(store, claim(task, lease_s=-1), f"prefix/folder/{task.file_id}.jpg")
+    late.sweep()
+    lease = claim(task)
+    kept = _store(store, lease, f"prefix/folder/{task.file_id}.mp4")
+    with records.transaction() as connection:
+        assert tasks.complete(connection, lease, 7)
+        files.insert_file(connection, replace(make_file(lease), object_key=kept))
+
+    assert late.sweep_store() == 1
+
+    assert store.describe(left) is None
+    assert store.describe(kept) is not None
+    assert late.sweep_store() == 0
+    store.delete(kept)
+
+
+def test_what_a_retry_has_stored_since_is_not_deleted(
     records: Database,
     store: S3ObjectStore,
-    sweeper: Sweeper,
+    late: Sweeper,
     make_task: MakeTask,
     claim: Claim,
     project: Project,
-    folder: str,
 ) -> None:
-    task, key = make_task(), f"{folder}/replaced.mp4"
-    _begin(records, store, claim(task), key)
+    task = make_task("again.mp4")
+    lease = claim(task)
+    _cancel(records, project, task)
+    with records.transaction() as connection:
+        (ended,) = leftovers.list_untidy(connection, after_s=-1)
+        assert tasks.reopen(connection, project.id, task.id, None, woken=False) is not None
+    key = _store(store, claim(task), "prefix/folder/again.mp4")
+
+    # As a sweeper would that was slow.
+    assert late._delete(ended, key) is False
+    with records.transaction() as connection:
+        leftovers.note_tidied(connection, ended)
+    assert _is_marked(records, task)
+    store.delete(_store(store, lease, key))
+
+
+def test_an_object_that_is_not_the_tasks_own_is_never_deleted(
+    records: Database,
+    store: S3ObjectStore,
+    late: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    project: Project,
+) -> None:
+    task, key = make_task("replaced.mp4"), "prefix/folder/replaced.mp4"
+    claim(task)
     store.put(key, b"content", PLAIN, overwrite=False)
     _cancel(records, project, task)
 
-    assert sweeper.sweep_uploads() == 1
+    assert late.sweep_store() == 0
     assert store.describe(key) is not None
     store.delete(key)
+
+
+@pytest.mark.parametrize("left", ["an object", "nothing"])
+@pytest.mark.parametrize("end", ["fails", "waits"])
+def test_an_attempt_that_may_have_left_an_object_says_so(
+    end: str, left: str, records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    task, error, left_object = make_task(), StorageUnavailable("Gone."), left == "an object"
+    lease = claim(task)
+    with records.transaction() as connection:
+        if end == "fails":
+            assert tasks.fail(connection, lease, error, 0, left_object=left_object)
+        else:
+            assert tasks.retry_later(
+                connection, lease, error, 0, after_s=0, charged=True, left_object=left_object
+            )
+    assert _is_marked(records, task) is left_object
 
 
 def test_old_uploads_under_our_keys_are_swept_and_those_of_others_never(
@@ -168,8 +273,8 @@ def test_old_uploads_under_our_keys_are_swept_and_those_of_others_never(
     strays += [store.begin(f"{folder}/theirs.mp4", PLAIN), ours]
     later = datetime.now(UTC) + timedelta(hours=2)
 
-    assert Sweeper(records, signals, store, settings).sweep_uploads() == 0
-    assert Sweeper(records, signals, store, settings, lambda: later).sweep_uploads() == 1
+    assert Sweeper(records, signals, store, settings).sweep_store() == 0
+    assert Sweeper(records, signals, store, settings, lambda: later).sweep_store() == 1
     assert _list_open(store, folder) == strays[:1]
 
 
@@ -187,7 +292,7 @@ def test_sweepers_who_work_at_once_do_each_other_no_harm(
         _begin(records, store, claim(task), f"{folder}/{number}")
         _cancel(records, project, task)
     with ThreadPoolExecutor(3) as pool:
-        swept = list(pool.map(lambda _: sweeper.sweep_uploads(), range(3)))
+        swept = list(pool.map(lambda _: sweeper.sweep_store(), range(3)))
     assert sum(swept) >= 6
     assert _list_open(store, folder) == []
 
@@ -209,8 +314,8 @@ def test_a_store_that_is_away_loses_no_row(
     away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{closed_port}"})
     gone = s3.connect(away, pool_size=1, patience=s3.BRISK)
     with pytest.raises(StorageUnavailable):
-        Sweeper(records, signals, gone, settings).sweep_uploads()
-    assert Sweeper(records, signals, store, settings).sweep_uploads() == 1
+        Sweeper(records, signals, gone, settings).sweep_store()
+    assert Sweeper(records, signals, store, settings).sweep_store() == 1
     with records.transaction() as connection:
         assert lookups.get(connection, project.id, task.id) is not None
         assert leases.release_expired(connection) == {}

@@ -179,8 +179,7 @@ def test_uploads_are_dead_when_their_tasks_need_them_no_more(
             assert tasks.cancel(connection, project.id, task.id)
         elif end == "complete":
             assert tasks.complete(connection, lease, 0)
-    left = end in {"failed", "cancelled"}
-    dead = [DeadUpload(task.id, task.file_id, 1, KEY, "upload-1", left)]
+    dead = [DeadUpload(task.id, 1, KEY, "upload-1")]
     expected = {"cancelled": (dead, dead), "complete": (dead, dead), "failed": ([], dead)}
     # A failed task is kept for a retry, for so long.
     assert (_list_dead(records, 60), _list_dead(records, -1)) == expected.get(end, ([], []))
@@ -193,7 +192,7 @@ def test_an_upload_that_was_replaced_or_never_noted_is_dead(
     assert _plan(records, claim(task, lease_s=-1))
     assert _list_dead(records) == []
     _release(records)
-    unnoted = DeadUpload(task.id, task.file_id, 1, KEY, None, left_object=False)
+    unnoted = DeadUpload(task.id, 1, KEY, None)
     assert _list_dead(records) == [unnoted]
     second = claim(task, lease_s=-1)
     assert _plan(records, second)
