@@ -19,6 +19,7 @@ from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.broker import create_celery
+from workers.digests import find_digests
 from workers.egress import Egress, Policy
 from workers.hearing import Hearing
 from workers.leases import LeaseKeeper
@@ -46,6 +47,8 @@ def run_worker(settings: Settings) -> None:
     if settings.worker_metrics_bind is not None:
         tools.metrics.serve(settings.worker_metrics_bind)
     report_services(check_services(tools.database, tools.signals, tools.store))
+    if not find_digests().can_resume:
+        get_logger(__name__).warning("worker.cannot_resume")
     tools.leases.start()
     try:
         _run(

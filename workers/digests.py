@@ -231,11 +231,6 @@ def find_digests() -> Digests:
     return Digests()
 
 
-def can_resume() -> bool:
-    """Return whether this process can put digests aside and go on with them."""
-    return find_digests().can_resume
-
-
 def _find_functions(library: ctypes.CDLL) -> Mapping[str, _Functions]:
     """Return a library's functions by algorithm; none at all if one is missing or fails."""
     try:
