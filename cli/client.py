@@ -71,7 +71,19 @@ class ApiClient:
 
     def get_task(self, task_id: str) -> Task:
         """Return a task."""
-        return read_answer(Task, self._call("GET", f"/tasks/{_segment(task_id)}"))
+        return read_answer(Task, self._call("GET", _name_task(task_id)))
+
+    def cancel_task(self, task_id: str) -> Task:
+        """End a task that is pending or processing; one that is cancelled already is no refusal."""
+        return read_answer(Task, self._call("POST", f"{_name_task(task_id)}/cancel"))
+
+    def retry_task(self, task_id: str) -> Task:
+        """Give a task that failed or was cancelled all its attempts again."""
+        return read_answer(Task, self._call("POST", f"{_name_task(task_id)}/retry"))
+
+    def redirect_task(self, task_id: str, url: str) -> Task:
+        """Let the next attempt of a task fetch from another URL."""
+        return read_answer(Task, self._call("PATCH", _name_task(task_id), {"url": url}))
 
     def create_file(self, order: Mapping[str, object]) -> File | Task:
         """Ingest and wait for the File; the Task instead if the API stopped waiting."""
@@ -245,6 +257,10 @@ def _open_envelope(url: str, response: requests.Response) -> JsonDict:
         code=str(error.get("code")),
         param=None if param is None else str(param),
     )
+
+
+def _name_task(task_id: str) -> str:
+    return f"/tasks/{_segment(task_id)}"
 
 
 def _segment(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.answers import Listing
-from cli.client import ApiClient
+from cli.client import ApiClient, Task
 from cli.display import say, show_json, show_object, show_table
 from cli.target import require_target
 from ingest.states import Status
@@ -62,6 +62,40 @@ def list_tasks(
     _show_listing(listing, _TASK_COLUMNS, as_json=as_json)
 
 
+@tasks.command("cancel")
+@click.argument("task_id")
+@_json_option
+def cancel_task(*, task_id: str, as_json: bool) -> None:
+    """Cancel a task that is pending or processing."""
+    with _connect() as client:
+        task = client.cancel_task(task_id)
+    _show_decision(task, f"Cancelled {task.id}.", as_json=as_json)
+
+
+@tasks.command("retry")
+@click.argument("task_id")
+@_json_option
+def retry_task(*, task_id: str, as_json: bool) -> None:
+    """Retry a task that failed or was cancelled."""
+    with _connect() as client:
+        task = client.retry_task(task_id)
+    _show_decision(task, f"{task.id} is pending again.", as_json=as_json)
+
+
+@tasks.command("redirect")
+@click.argument("task_id")
+@click.argument("url")
+@_json_option
+def redirect_task(*, task_id: str, url: str, as_json: bool) -> None:
+    """Give a task that is not complete a fresh URL for the same media."""
+    with _connect() as client:
+        task = client.redirect_task(task_id, url)
+    told = f"The next attempt of {task.id} fetches from the new URL."
+    if task.ended:
+        told += f" `headrace tasks retry {task.id}` starts it."
+    _show_decision(task, told, as_json=as_json)
+
+
 @click.group()
 def files() -> None:
     """Files: what is stored."""
@@ -111,6 +145,13 @@ def _connect() -> ApiClient:
 def _make_query(page: int, limit: int, **filters: str | None) -> dict[str, str | int]:
     given = {name: value for name, value in filters.items() if value is not None}
     return {"page": page, "limit": limit, **given}
+
+
+def _show_decision(task: Task, told: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json(task.raw)
+    else:
+        say(told)
 
 
 def _show_listing(listing: Listing, columns: dict[str, str], *, as_json: bool) -> None:

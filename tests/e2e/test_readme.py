@@ -205,7 +205,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
         ("List, get, download, delete", 4),
         ("When something is wrong", 1),
         ("Keys", 2),
-        ("Command line", 3),
+        ("Command line", 5),
     }
     headings = [block.heading for block in _SHELL]
 
@@ -388,6 +388,21 @@ def test_the_command_line_ingests_and_lists(reader: Reader, known: Json) -> None
     assert ingested["folder"] == "readme/uploads"
     assert "complete" in tasks
     assert "video/mp4" in files
+
+
+def test_the_command_line_mends_a_task_and_stops_another(
+    reader: Reader, client: ApiClient, origin: Origin
+) -> None:
+    missing = client.create_task({"url": origin.url("/readme/missing.mp4")}).id
+    failed = client.wait_for_task(missing, lambda _: None)
+    reader.run_shell(_find("Command line", 3), TASK_ID=missing)
+    mended = client.wait_for_task(missing, lambda _: None)
+    url = origin.serve("/readme/later.mp4", status=503, headers={"Retry-After": "600"})
+    unwanted = client.create_task({"url": url, "max_attempts": 2}).id
+    reader.run_shell(_find("Command line", 4), TASK_ID=unwanted)
+
+    assert (failed.status.value, mended.status.value) == ("failed", "complete")
+    assert client.get_task(unwanted).status.value == "cancelled"
 
 
 def test_python_ingests_waits_and_polls(

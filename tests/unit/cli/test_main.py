@@ -46,6 +46,9 @@ def test_every_command_has_help_of_its_own(name: str) -> None:
         ("up", "--workers", "0"),
         ("tasks", "list", "--status", "done"),
         ("tasks", "get"),
+        ("tasks", "cancel"),
+        ("tasks", "retry"),
+        ("tasks", "redirect", "task_x"),
     ],
 )
 def test_a_wrong_command_line_exits_2(arguments: tuple[str, ...]) -> None:
@@ -54,7 +57,15 @@ def test_a_wrong_command_line_exits_2(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("tasks", "list"), ("files", "get", "file_x"), ("env",), ("status",)],
+    [
+        ("tasks", "list"),
+        ("tasks", "cancel", "task_x"),
+        ("tasks", "retry", "task_x"),
+        ("tasks", "redirect", "task_x", "https://example.com/a.mp4"),
+        ("files", "get", "file_x"),
+        ("env",),
+        ("status",),
+    ],
 )
 def test_without_a_service_client_commands_exit_4_and_name_headrace_up(
     arguments: tuple[str, ...],
