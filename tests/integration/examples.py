@@ -1,11 +1,20 @@
-"""Things that records can hold, made of as little as possible."""
+"""Things that records can hold, made of as little as possible, and what is done to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
+from sqlalchemy import func, select, update
+
+from ingest.errors import HeadraceError, SourceNotFound, SourceUnavailable
 from ingest.formats import Kind
-from ingest.model import File, Lease, MediaInfo, Task
+from ingest.model import Attempt, File, Lease, MediaInfo, Task
+from ingest.states import Status
+from storage.records import files, leases, lookups, tasks
+from storage.records.database import Database
+from storage.records.tables import names
+from storage.records.tables import tasks as table
 
 # What the fixtures of the same names in lower case are; see conftest.py.
 MakeTask = Callable[..., Task]
@@ -54,3 +63,99 @@ def make_file(lease: Lease, media: MediaInfo = MEDIA) -> File:
         created=task.created,
         updated=task.updated,
     )
+
+
+def read_task(records: Database, task: Task) -> Task:
+    """Return a task as it stands now."""
+    with records.transaction() as connection:
+        found = lookups.get(connection, task.project_id, task.id)
+    assert found is not None
+    return found
+
+
+def list_attempts(records: Database, task: Task) -> Sequence[Attempt]:
+    """Return the attempts of a task, the first one first."""
+    with records.transaction() as connection:
+        return lookups.list_attempts(connection, [task.id])[task.id]
+
+
+def list_names(records: Database) -> list[str]:
+    """Return the object keys that are taken."""
+    with records.transaction() as connection:
+        return sorted(connection.execute(select(names.c.object_key)).scalars())
+
+
+def complete_task(records: Database, lease: Lease) -> bool:
+    """End an attempt with a file; return whether it was let."""
+    with records.transaction() as connection:
+        if not tasks.complete(connection, lease, 10):
+            return False
+        files.insert_file(connection, make_file(lease))
+    return True
+
+
+def fail_task(records: Database, lease: Lease) -> bool:
+    """End an attempt with an error that no time mends; return whether it was let."""
+    with records.transaction() as connection:
+        return tasks.fail(connection, lease, SourceNotFound("Gone."), 5)
+
+
+def retry_later(
+    records: Database,
+    lease: Lease,
+    error: HeadraceError | None = None,
+    *,
+    after_s: float = 60,
+    charged: bool = True,
+) -> bool:
+    """End an attempt with an error that time may mend; return whether it was let."""
+    failed_with = error or SourceUnavailable("The source answered 503.")
+    with records.transaction() as connection:
+        return tasks.retry_later(
+            connection, lease, failed_with, 7, after_s=after_s, charged=charged
+        )
+
+
+def cancel_task(records: Database, task: Task, project_id: str | None = None) -> Task | None:
+    """Cancel a task as its own project, or as another."""
+    with records.transaction() as connection:
+        return tasks.cancel(connection, project_id or task.project_id, task.id)
+
+
+def try_claim(
+    records: Database, task: Task, worker: str = "worker-1", host_limit: int = 0
+) -> Lease | None:
+    """Claim a task if it is to be had."""
+    with records.transaction() as connection:
+        return tasks.claim(connection, task.id, worker, 60, host_limit=host_limit)
+
+
+def read_columns(records: Database, task: Task, *names: str) -> tuple[object, ...]:
+    """Return what a row holds and no model shows."""
+    with records.transaction() as connection:
+        query = select(*(table.c[name] for name in names)).where(table.c.id == task.id)
+        return tuple(connection.execute(query).one())
+
+
+def measure_wait_s(records: Database, task: Task) -> float:
+    """Return how long a task is still to wait, by the clock that counts."""
+    with records.transaction() as connection:
+        wait = connection.execute(
+            select(table.c.next_attempt_at - func.now()).where(table.c.id == task.id)
+        ).scalar_one()
+    assert isinstance(wait, timedelta)
+    return wait.total_seconds()
+
+
+def let_wait_end(records: Database, task: Task) -> None:
+    """Let the time of the next attempt come."""
+    with records.transaction() as connection:
+        connection.execute(
+            update(table).where(table.c.id == task.id).values(next_attempt_at=func.now())
+        )
+
+
+def release_expired(records: Database) -> dict[str, Status]:
+    """Release the leases that have run out; return what became of their tasks."""
+    with records.transaction() as connection:
+        return dict(leases.release_expired(connection))

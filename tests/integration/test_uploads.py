@@ -7,11 +7,11 @@ from sqlalchemy import select, text
 
 from ingest.errors import SourceUnavailable
 from ingest.model import Checkpoint, FinishedPart, Lease, Project, Task
-from storage.records import leases, tasks, uploads
+from storage.records import tasks, uploads
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.records.uploads import DeadUpload
-from tests.integration.examples import Claim, MakeTask
+from tests.integration.examples import Claim, MakeTask, release_expired
 
 KEY = "prefix/folder/a.mp4"
 PARTS = [FinishedPart(number, f"etag-{number}", bytes([number])) for number in (1, 2, 3)]
@@ -40,11 +40,6 @@ def _find(records: Database, task: Task) -> Checkpoint | None:
 def _list_dead(records: Database, keep_s: float = 60) -> list[DeadUpload]:
     with records.transaction() as connection:
         return list(uploads.list_dead(connection, keep_s))
-
-
-def _release(records: Database) -> None:
-    with records.transaction() as connection:
-        leases.release_expired(connection)
 
 
 def test_what_was_noted_is_found(records: Database, make_task: MakeTask, claim: Claim) -> None:
@@ -107,7 +102,7 @@ def test_an_attempt_that_lost_its_lease_notes_nothing(
     task = make_task("a.mp4")
     late = claim(task, lease_s=-1)
     _begin(records, late, parts=1)
-    _release(records)
+    release_expired(records)
     for _ in range(2):
         assert not _plan(records, Lease(late.task, late.key_prefix, 9, late.worker))
         with records.transaction() as connection:
@@ -138,7 +133,7 @@ def test_who_adopts_an_upload_keeps_as_many_parts_as_are_good(
 ) -> None:
     task = make_task("a.mp4")
     _begin(records, claim(task, lease_s=-1), parts=3)
-    _release(records)
+    release_expired(records)
     second = claim(task)
     with records.transaction() as connection:
         assert uploads.adopt(connection, second, 1, 2)
@@ -191,7 +186,7 @@ def test_an_upload_that_was_replaced_or_never_noted_is_dead(
     task = make_task("a.mp4")
     assert _plan(records, claim(task, lease_s=-1))
     assert _list_dead(records) == []
-    _release(records)
+    release_expired(records)
     unnoted = DeadUpload(task.id, 1, KEY, None)
     assert _list_dead(records) == [unnoted]
     second = claim(task, lease_s=-1)
@@ -201,7 +196,7 @@ def test_an_upload_that_was_replaced_or_never_noted_is_dead(
     with records.transaction() as connection:
         assert uploads.note_begun(connection, second, "upload-2")
     assert _list_dead(records) == [unnoted]
-    _release(records)
+    release_expired(records)
     third = claim(task)
     _begin(records, third, "upload-3")
     assert [one.upload_id for one in _list_dead(records)] == [None, "upload-2"]
@@ -242,7 +237,7 @@ def test_a_task_that_went_on_for_a_part_is_not_suspected_of_killing_its_workers(
         with records.transaction() as connection:
             part = FinishedPart(number, "etag", b"")
             assert uploads.note_part(connection, lease, lease.attempt, part)
-        _release(records)
+        release_expired(records)
     with records.transaction() as connection:
         rows = connection.execute(select(table.c.id, table.c.lost)).all()
     assert {row.id: row.lost for row in rows} == {stuck.id: 2, going.id: 0}
