@@ -1,4 +1,8 @@
-"""The API as its users reach it, a good source, and projects that start empty."""
+"""The API as its users reach it, a good source, and projects that start empty.
+
+A module that breaks its stack, or wants other settings, has a ``stack`` of its own in place of the
+session's: ``api`` then reaches that one, and what begins with ``own_`` looks into it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,16 @@ from pathlib import Path
 import pytest
 
 from cli.local import LocalStack
+from ingest.config import Settings, load_settings
+from storage.objects import s3
+from storage.objects.s3 import S3ObjectStore
 from storage.records import keys
 from storage.records.database import Database
 from tests.support.api import Api
 from tests.support.media import make_media
 from tests.support.origin import Origin
+
+MakeStack = Callable[..., LocalStack]
 
 
 @pytest.fixture
@@ -22,6 +31,47 @@ def api(stack: LocalStack) -> Iterator[Api]:
     """The API with the stack's own key; every status and header to see."""
     with Api(stack.api_url, stack.api_key) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Origin]:
+    """An origin for a module with a stack of its own."""
+    with Origin() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def make_stack(tmp_path_factory: pytest.TempPathFactory) -> MakeStack:
+    """Makes a stack to be entered, which may fetch from one origin and has further settings."""
+
+    def make(source: Origin, **environ: str) -> LocalStack:
+        return LocalStack(
+            tmp_path_factory.mktemp("own"),
+            extra_environ=environ,
+            allow_addresses=[f"127.0.0.1:{source.port}"],
+        )
+
+    return make
+
+
+@pytest.fixture
+def own_settings(stack: LocalStack) -> Settings:
+    """The settings of the module's own stack."""
+    return load_settings(stack.environ)
+
+
+@pytest.fixture
+def own_store(own_settings: Settings) -> S3ObjectStore:
+    """The object store of the module's own stack, to look into."""
+    return s3.connect(own_settings, pool_size=2)
+
+
+@pytest.fixture
+def own_database(own_settings: Settings) -> Iterator[Database]:
+    """The database of the module's own stack, to look into."""
+    opened = Database(own_settings.sqlalchemy_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

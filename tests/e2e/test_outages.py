@@ -12,44 +12,32 @@ import pytest
 import requests
 
 from cli.local import LocalStack
-from ingest.config import MIB, load_settings
-from storage.objects import s3
+from ingest.config import MIB
+from storage.objects.s3 import S3ObjectStore
+from tests.e2e.conftest import MakeStack
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.media import make_media
 from tests.support.origin import Origin, Reply, Stall
 from tests.support.padding import pad_mp4
+from tests.support.tasks import wait_for_end
 from tests.support.waiting import wait_until
 
 LEASE_S = 6.0
+ENDS_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def source() -> Iterator[Origin]:
-    with Origin() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory, source: Origin) -> Iterator[LocalStack]:
+def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
     """A stack of this module's own, to be broken and mended."""
-    with LocalStack(
-        tmp_path_factory.mktemp("frail"),
-        extra_environ={
-            "HEADRACE_LEASE_S": str(LEASE_S),
-            "HEADRACE_RESEND_AFTER_S": "2",
-            "HEADRACE_SYNC_TIMEOUT_S": "20",
-            "HEADRACE_FIRST_BYTE_TIMEOUT_S": "60",
-            "HEADRACE_RETRY_BASE_S": "1",
-        },
-        allow_addresses=[f"127.0.0.1:{source.port}"],
+    with make_stack(
+        source,
+        HEADRACE_LEASE_S=str(LEASE_S),
+        HEADRACE_RESEND_AFTER_S="2",
+        HEADRACE_SYNC_TIMEOUT_S="20",
+        HEADRACE_FIRST_BYTE_TIMEOUT_S="60",
+        HEADRACE_RETRY_BASE_S="1",
     ) as running:
         yield running
-
-
-@pytest.fixture
-def api(frail: LocalStack) -> Iterator[Api]:
-    with Api(frail.api_url, frail.api_key) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -58,12 +46,12 @@ def picture_url(source: Origin, picture: bytes) -> str:
 
 
 @pytest.fixture(autouse=True)
-def every_role_lives_on(frail: LocalStack) -> Iterator[None]:
+def every_role_lives_on(stack: LocalStack) -> Iterator[None]:
     """Whatever a test breaks, it is mended in the end, and nobody else fell over."""
-    before = frail.processes
+    before = stack.processes
     yield
-    _wait_ready(frail)
-    after = frail.processes
+    _wait_ready(stack)
+    after = stack.processes
     assert set(after) == set(before)
 
 
@@ -83,14 +71,6 @@ def _wait_replaced(stack: LocalStack, name: str, pid: int) -> None:
     stack.wait_ready(name)
 
 
-def _wait_for_end(api: Api, task_id: object, timeout_s: float = 30) -> JsonDict:
-    def look() -> JsonDict | None:
-        task = read_object(api.get(f"/tasks/{task_id}"))
-        return task if task["status"] in {"complete", "failed"} else None
-
-    return wait_until(look, "the end of a task", timeout_s)
-
-
 def _list_attempts(task: JsonDict) -> list[JsonDict]:
     return cast("list[JsonDict]", task["attempts"])
 
@@ -105,32 +85,32 @@ def _list_attempts(task: JsonDict) -> list[JsonDict]:
     ],
 )
 def test_a_service_that_is_missing_is_named_and_then_ready_again(
-    child: str, named: set[str], untouched: set[str], frail: LocalStack
+    child: str, named: set[str], untouched: set[str], stack: LocalStack
 ) -> None:
-    before = frail.processes
-    frail.stop_child(child)
-    status, checks = _read_checks(frail)
-    alive = requests.get(f"{frail.api_url}/healthz", timeout=5)
-    frail.start_child(child)
+    before = stack.processes
+    stack.stop_child(child)
+    status, checks = _read_checks(stack)
+    alive = requests.get(f"{stack.api_url}/healthz", timeout=5)
+    stack.start_child(child)
 
     assert (status, alive.status_code) == (503, 200)
     assert {name for name, state in checks.items() if state != "ok"} == named
     assert {name for name, state in checks.items() if state == "ok"} == untouched
     for name in named:
         assert str(checks[name]).endswith(".")
-    _wait_ready(frail)
+    _wait_ready(stack)
     others = {name: pid for name, pid in before.items() if name != child}
-    assert {name: frail.processes[name] for name in others} == others
+    assert {name: stack.processes[name] for name in others} == others
 
 
 def test_what_is_asked_without_redis_is_done_when_redis_is_back(
-    frail: LocalStack, api: Api, picture_url: str
+    stack: LocalStack, api: Api, picture_url: str
 ) -> None:
-    frail.stop_child("valkey")
+    stack.stop_child("valkey")
     began = time.monotonic()
     task = read_object(api.post("/tasks", {"kind": "ingest", "url": picture_url}), 201)
     took_s = time.monotonic() - began
-    with ThreadPoolExecutor(1) as pool, Api(frail.api_url, frail.api_key) as other:
+    with ThreadPoolExecutor(1) as pool, Api(stack.api_url, stack.api_key) as other:
         # Nothing tells it of the end, so it looks at the row again and again.
         sync = pool.submit(other.post, "/files", {"url": picture_url, "ref": "patient"})
         wait_until(
@@ -138,18 +118,18 @@ def test_what_is_asked_without_redis_is_done_when_redis_is_back(
             "the synchronous call to be written down",
         )
         assert read_object(api.get(f"/tasks/{task['id']}"))["status"] == "pending"
-        frail.start_child("valkey")
+        stack.start_child("valkey")
         read_object(sync.result(), 201)
 
     assert took_s < 3
-    assert _wait_for_end(api, task["id"])["status"] == "complete"
+    assert wait_for_end(api, task, ENDS_WITHIN_S)["status"] == "complete"
 
 
 def test_without_postgresql_every_call_says_so_within_seconds(
-    frail: LocalStack, api: Api, picture_url: str
+    stack: LocalStack, api: Api, picture_url: str
 ) -> None:
     file = read_object(api.post("/files", {"url": picture_url}), 201)
-    frail.stop_child("postgres")
+    stack.stop_child("postgres")
     answers = []
     for method, path, body in (
         ("POST", "/tasks", {"kind": "ingest", "url": picture_url}),
@@ -162,8 +142,8 @@ def test_without_postgresql_every_call_says_so_within_seconds(
         began = time.monotonic()
         answer = api.post(path, body) if method == "POST" else api.send(method, path)
         answers.append((f"{method} {path}", answer, time.monotonic() - began))
-    metrics = requests.get(f"{frail.api_url}/metrics", timeout=10)
-    frail.start_child("postgres")
+    metrics = requests.get(f"{stack.api_url}/metrics", timeout=10)
+    stack.start_child("postgres")
 
     for what, answer, took_s in answers:
         error = read_error(answer, 503, "database_unavailable")
@@ -175,24 +155,24 @@ def test_without_postgresql_every_call_says_so_within_seconds(
 
 
 def test_an_ingest_goes_on_while_postgresql_is_away_for_less_than_its_lease(
-    frail: LocalStack, api: Api, source: Origin, picture: bytes
+    stack: LocalStack, api: Api, source: Origin, picture: bytes
 ) -> None:
     stall = Stall()
     url = source.serve("/restart.jpg", picture, stall=stall)
     task = read_object(api.post("/tasks", {"kind": "ingest", "url": url}), 201)
     assert stall.reached.wait(10)
-    frail.restart("postgres")
+    stack.restart("postgres")
     stall.released.set()
 
-    ended = _wait_for_end(api, task["id"])
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
     assert (ended["status"], len(_list_attempts(ended))) == ("complete", 1)
 
 
 def test_without_the_object_store_an_ingest_waits_and_a_file_cannot_be_deleted(
-    frail: LocalStack, api: Api, picture_url: str
+    stack: LocalStack, api: Api, picture_url: str
 ) -> None:
     file = read_object(api.post("/files", {"url": picture_url}), 201)
-    frail.stop_child("seaweedfs")
+    stack.stop_child("seaweedfs")
     order = {"url": picture_url, "filename": "no-store.jpg", "max_attempts": 1}
     task = read_object(api.post("/tasks", {"kind": "ingest", **order}), 201)
 
@@ -202,13 +182,13 @@ def test_without_the_object_store_an_ingest_waits_and_a_file_cannot_be_deleted(
 
     waiting = wait_until(look, "the first attempt to end")
     kept = api.delete(f"/files/{file['id']}")
-    frail.start_child("seaweedfs")
-    _wait_ready(frail)
+    stack.start_child("seaweedfs")
+    _wait_ready(stack)
 
     # An outage of ours costs no attempt: there was only one to lose.
     assert waiting["status"] == "pending"
     assert cast("JsonDict", waiting["error"])["code"] == "storage_unavailable"
-    ended = _wait_for_end(api, task["id"])
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
     assert (ended["status"], ended["error"]) == ("complete", None)
     read_error(kept, 503, "storage_unavailable")
     assert read_object(api.get(f"/files/{file['id']}")) == file
@@ -217,9 +197,9 @@ def test_without_the_object_store_an_ingest_waits_and_a_file_cannot_be_deleted(
 
 
 def test_worker_and_beat_outlive_a_redis_that_is_killed(
-    frail: LocalStack, api: Api, source: Origin, picture: bytes, picture_url: str
+    stack: LocalStack, api: Api, source: Origin, picture: bytes, picture_url: str
 ) -> None:
-    before = frail.processes
+    before = stack.processes
     stall = Stall()
     running = read_object(
         api.post(
@@ -230,23 +210,23 @@ def test_worker_and_beat_outlive_a_redis_that_is_killed(
     )
     assert stall.reached.wait(10)
     for _ in range(3):
-        pid = frail.processes["valkey"]
-        frail.kill("valkey")
-        _wait_replaced(frail, "valkey", pid)
-        _wait_ready(frail)
+        pid = stack.processes["valkey"]
+        stack.kill("valkey")
+        _wait_replaced(stack, "valkey", pid)
+        _wait_ready(stack)
         task = read_object(api.post("/tasks", {"kind": "ingest", "url": picture_url}), 201)
-        assert _wait_for_end(api, task["id"])["status"] == "complete"
+        assert wait_for_end(api, task, ENDS_WITHIN_S)["status"] == "complete"
         read_object(api.post("/files", {"url": picture_url}), 201)
     stall.released.set()
 
-    ended = _wait_for_end(api, running["id"])
+    ended = wait_for_end(api, running, ENDS_WITHIN_S)
     assert (ended["status"], len(_list_attempts(ended))) == ("complete", 1)
     for name in ("worker", "beat", "api"):
-        assert frail.processes[name] == before[name]
+        assert stack.processes[name] == before[name]
 
 
 def test_what_a_killed_worker_had_begun_is_done_by_the_next_one(
-    frail: LocalStack, api: Api, source: Origin, media_folder: Path
+    stack: LocalStack, api: Api, source: Origin, media_folder: Path, own_store: S3ObjectStore
 ) -> None:
     video = pad_mp4(make_media("mp4", media_folder).read_bytes(), 20 * MIB)
     stall = Stall(at_bytes=18 * MIB)
@@ -254,10 +234,10 @@ def test_what_a_killed_worker_had_begun_is_done_by_the_next_one(
     order = {"url": url, "folder": "killed", "filename": "a.mp4"}
     task = read_object(api.post("/tasks", {"kind": "ingest", **order}), 201)
     assert stall.reached.wait(10)
-    killed = frail.processes["worker"]
-    frail.kill("worker")
+    killed = stack.processes["worker"]
+    stack.kill("worker")
 
-    ended = _wait_for_end(api, task["id"], LEASE_S + 30)
+    ended = wait_for_end(api, task, LEASE_S + ENDS_WITHIN_S)
 
     assert ended["status"] == "complete"
     file = cast("JsonDict", ended["output"])
@@ -267,27 +247,27 @@ def test_what_a_killed_worker_had_begun_is_done_by_the_next_one(
     assert cast("JsonDict", first["error"])["code"] == "lease_lost"
     assert second["error"] is None
     assert f"-{killed}-" in str(first["worker"])
-    assert f"-{frail.processes['worker']}-" in str(second["worker"])
-    stored = s3.connect(load_settings(frail.environ), pool_size=1).describe("killed/a.mp4")
+    assert f"-{stack.processes['worker']}-" in str(second["worker"])
+    stored = own_store.describe("killed/a.mp4")
     assert stored is not None
     assert stored.metadata["headrace-attempt"] == "2"
 
 
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(
-    frail: LocalStack, api: Api, source: Origin, picture: bytes, picture_url: str
+    stack: LocalStack, api: Api, source: Origin, picture: bytes, picture_url: str
 ) -> None:
     stall = Stall()
     url = source.serve("/graceful.jpg", picture, stall=stall)
     begun = read_object(api.post("/tasks", {"kind": "ingest", "url": url}), 201)
     assert stall.reached.wait(10)
     with ThreadPoolExecutor(1) as pool:
-        restart = pool.submit(frail.restart, "worker")
+        restart = pool.submit(stack.restart, "worker")
         # Told to stop, it takes nothing new.
         later = read_object(api.post("/tasks", {"kind": "ingest", "url": picture_url}), 201)
         stall.released.set()
         restart.result()
 
     for task in (begun, later):
-        ended = _wait_for_end(api, task["id"])
+        ended = wait_for_end(api, task, ENDS_WITHIN_S)
         assert ended["status"] == "complete"
     assert len(_list_attempts(read_object(api.get(f"/tasks/{begun['id']}")))) == 1

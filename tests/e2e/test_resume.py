@@ -10,26 +10,22 @@ from typing import cast
 import pytest
 
 from cli.local import LocalStack
-from ingest.config import MIB, load_settings
-from storage.objects import s3
+from ingest.config import MIB
 from storage.objects.s3 import S3ObjectStore
 from storage.records import uploads
 from storage.records.database import Database
+from tests.e2e.conftest import MakeStack
 from tests.support.api import Api, JsonDict, read_object
 from tests.support.media import make_media
 from tests.support.origin import Cut, Generated, Origin, Reply, Stall
 from tests.support.padding import pad_mp4
+from tests.support.tasks import create_task, list_errors, wait_for_end
 from tests.support.waiting import wait_until
 
 PART_BYTES = 8 * MIB
 SIZE_BYTES = 40 * MIB
 GRACE_S = 1.0
-
-
-@pytest.fixture(scope="module")
-def source() -> Iterator[Origin]:
-    with Origin() as running:
-        yield running
+ENDS_WITHIN_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -39,51 +35,21 @@ def video(media_folder: Path) -> Generated:
 
 
 @pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory, source: Origin) -> Iterator[LocalStack]:
+def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
     """A stack of this module's own, whose worker is killed."""
-    with LocalStack(
-        tmp_path_factory.mktemp("resume"),
-        extra_environ={
-            "HEADRACE_LEASE_S": "3",
-            "HEADRACE_HEARTBEAT_S": "0.5",
-            "HEADRACE_RESEND_AFTER_S": "2",
-            "HEADRACE_RETRY_BASE_S": "0.1",
-            "HEADRACE_SHUTDOWN_GRACE_S": str(GRACE_S),
-        },
-        allow_addresses=[f"127.0.0.1:{source.port}"],
+    with make_stack(
+        source,
+        HEADRACE_LEASE_S="3",
+        HEADRACE_HEARTBEAT_S="0.5",
+        HEADRACE_RESEND_AFTER_S="2",
+        HEADRACE_RETRY_BASE_S="0.1",
+        HEADRACE_SHUTDOWN_GRACE_S=str(GRACE_S),
     ) as running:
         yield running
 
 
-@pytest.fixture
-def api(frail: LocalStack) -> Iterator[Api]:
-    with Api(frail.api_url, frail.api_key) as opened:
-        yield opened
-
-
-@pytest.fixture
-def store(frail: LocalStack) -> S3ObjectStore:
-    return s3.connect(load_settings(frail.environ), pool_size=1)
-
-
-@pytest.fixture
-def records(frail: LocalStack) -> Iterator[Database]:
-    opened = Database(load_settings(frail.environ).sqlalchemy_url)
-    yield opened
-    opened.close()
-
-
 def _order(api: Api, url: str, name: str, **more: object) -> JsonDict:
-    order = {"kind": "ingest", "url": url, "folder": "resumed", "filename": name, **more}
-    return read_object(api.post("/tasks", order), 201)
-
-
-def _wait_for_end(api: Api, task: JsonDict) -> JsonDict:
-    def look() -> JsonDict | None:
-        found = read_object(api.get(f"/tasks/{task['id']}"))
-        return found if found["status"] in {"complete", "failed", "cancelled"} else None
-
-    return wait_until(look, "the end of a task", 40)
+    return create_task(api, url, folder="resumed", filename=name, **more)
 
 
 def _check_file(task: JsonDict, video: Generated, store: S3ObjectStore) -> None:
@@ -96,19 +62,13 @@ def _check_file(task: JsonDict, video: Generated, store: S3ObjectStore) -> None:
     assert list(store.list_uploads()) == []
 
 
-def _list_codes(task: JsonDict) -> list[str | None]:
-    attempts = cast("list[JsonDict]", task["attempts"])
-    errors = [cast("JsonDict | None", attempt["error"]) for attempt in attempts]
-    return [None if error is None else str(error["code"]) for error in errors]
-
-
 def test_an_attempt_goes_on_from_the_last_part_that_a_killed_worker_finished(
-    frail: LocalStack,
+    stack: LocalStack,
     api: Api,
     source: Origin,
     video: Generated,
-    store: S3ObjectStore,
-    records: Database,
+    own_store: S3ObjectStore,
+    own_database: Database,
 ) -> None:
     # Stalls inside the fourth part; by then the first is on its way or there.
     stall = Stall(at_bytes=3 * PART_BYTES + MIB)
@@ -120,15 +80,15 @@ def test_an_attempt_goes_on_from_the_last_part_that_a_killed_worker_finished(
     )
     task = _order(api, url, "killed.mp4", checksum=f"md5:{_hash_md5(video)}")
     assert stall.reached.wait(20)
-    _wait_for_notes(records, task, 3)
-    pid = frail.processes["worker"]
-    frail.kill("worker")
-    wait_until(lambda: frail.processes.get("worker") not in {None, pid}, "another worker")
+    _wait_for_notes(own_database, task, 3)
+    pid = stack.processes["worker"]
+    stack.kill("worker")
+    wait_until(lambda: stack.processes.get("worker") not in {None, pid}, "another worker")
 
-    ended = _wait_for_end(api, task)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
 
-    _check_file(ended, video, store)
-    assert _list_codes(ended) == ["lease_lost", None]
+    _check_file(ended, video, own_store)
+    assert list_errors(ended) == ["lease_lost", None]
     asked = source.list_served("/killed.mp4")
     assert [one.range for one in asked] == ["bytes=0-", f"bytes={3 * PART_BYTES}-"]
     assert asked[1].if_range == etag
@@ -137,7 +97,7 @@ def test_an_attempt_goes_on_from_the_last_part_that_a_killed_worker_finished(
 
 @pytest.mark.parametrize("second", ["changed", "weak", "no_ranges"])
 def test_a_source_that_is_not_what_it_was_is_fetched_from_the_start(
-    second: str, api: Api, source: Origin, video: Generated, store: S3ObjectStore
+    second: str, api: Api, source: Origin, video: Generated, own_store: S3ObjectStore
 ) -> None:
     first = Reply(body=video, etag='"one"', cut=Cut(3 * PART_BYTES + MIB))
     then = {
@@ -147,32 +107,32 @@ def test_a_source_that_is_not_what_it_was_is_fetched_from_the_start(
     }[second]
     task = _order(api, source.route(f"/{second}.mp4", first, then), f"{second}.mp4")
 
-    ended = _wait_for_end(api, task)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
 
-    _check_file(ended, video, store)
-    assert _list_codes(ended) == ["source_truncated", None]
+    _check_file(ended, video, own_store)
+    assert list_errors(ended) == ["source_truncated", None]
     assert sum(one.sent_bytes for one in source.list_served(f"/{second}.mp4")[1:]) == SIZE_BYTES
 
 
 def test_a_source_without_a_validator_is_fetched_from_the_start(
-    api: Api, source: Origin, video: Generated, store: S3ObjectStore
+    api: Api, source: Origin, video: Generated, own_store: S3ObjectStore
 ) -> None:
     cut = Reply(body=video, cut=Cut(2 * PART_BYTES + MIB))
     task = _order(api, source.route("/none.mp4", cut, Reply(body=video)), "none.mp4")
 
-    ended = _wait_for_end(api, task)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
 
-    _check_file(ended, video, store)
+    _check_file(ended, video, own_store)
     assert [one.range for one in source.list_served("/none.mp4")] == ["bytes=0-"] * 2
 
 
 def test_a_worker_that_is_told_to_stop_hands_back_what_another_goes_on_with(
-    frail: LocalStack,
+    stack: LocalStack,
     api: Api,
     source: Origin,
     video: Generated,
-    store: S3ObjectStore,
-    records: Database,
+    own_store: S3ObjectStore,
+    own_database: Database,
 ) -> None:
     stall = Stall(at_bytes=2 * PART_BYTES + MIB)
     url = source.route(
@@ -183,31 +143,31 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_another_goes_on_with(
     # Being stopped costs no attempt.
     task = _order(api, url, "stopped.mp4", max_attempts=1)
     assert stall.reached.wait(20)
-    _wait_for_notes(records, task, 2)
-    frail.restart("worker")
+    _wait_for_notes(own_database, task, 2)
+    stack.restart("worker")
 
-    ended = _wait_for_end(api, task)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
 
-    _check_file(ended, video, store)
-    assert _list_codes(ended) == ["worker_stopped", None]
+    _check_file(ended, video, own_store)
+    assert list_errors(ended) == ["worker_stopped", None]
     assert source.list_served("/stopped.mp4")[1].range == f"bytes={2 * PART_BYTES}-"
 
 
 def test_a_failed_task_goes_on_under_a_fresh_url(
-    api: Api, source: Origin, video: Generated, store: S3ObjectStore
+    api: Api, source: Origin, video: Generated, own_store: S3ObjectStore
 ) -> None:
     cut = Reply(body=video, etag='"f"', cut=Cut(3 * PART_BYTES + MIB))
     url = source.route("/signed.mp4", cut, Reply(status=403))
     fresh = source.route("/fresh.mp4", Reply(body=video, etag='"f"', ranges=True))
     task = _order(api, url, "signed.mp4")
-    failed = _wait_for_end(api, task)
+    failed = wait_for_end(api, task, ENDS_WITHIN_S)
     assert cast("JsonDict", failed["error"])["code"] == "source_forbidden"
 
     read_object(api.patch(f"/tasks/{task['id']}", {"url": fresh}), 200)
     read_object(api.post(f"/tasks/{task['id']}/retry", {}), 200)
-    ended = _wait_for_end(api, task)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
 
-    _check_file(ended, video, store)
+    _check_file(ended, video, own_store)
     (rest,) = source.list_served("/fresh.mp4")
     assert rest.range is not None
     assert rest.range != "bytes=0-"

@@ -19,6 +19,7 @@ from ingest.config import make_child_environ
 from storage.objects.s3 import S3ObjectStore
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Origin, Stall
+from tests.support.tasks import wait_for_end
 from tests.support.waiting import wait_until
 
 SYNC_TIMEOUT_S = 1.5
@@ -55,14 +56,6 @@ def hasty(stack: LocalStack) -> Iterator[Api]:
         assert process.wait(20) == 0
 
 
-def _wait_for_end(api: Api, task_id: object) -> JsonDict:
-    def look() -> JsonDict | None:
-        task = read_object(api.get(f"/tasks/{task_id}"))
-        return task if task["status"] in {"complete", "failed"} else None
-
-    return wait_until(look, "the end of a task", 20)
-
-
 def test_past_its_patience_the_api_answers_with_the_task_and_the_ingest_goes_on(
     hasty: Api, origin: Origin, picture: bytes
 ) -> None:
@@ -78,7 +71,7 @@ def test_past_its_patience_the_api_answers_with_the_task_and_the_ingest_goes_on(
     assert answer.headers["Location"] == f"{hasty.url}/tasks/{task['id']}"
     assert answer.json()["links"]["self"] == answer.headers["Location"]
     stall.released.set()
-    assert _wait_for_end(hasty, task["id"])["status"] == "complete"
+    assert wait_for_end(hasty, task)["status"] == "complete"
 
 
 def test_with_every_waiting_place_taken_the_api_answers_at_once(
@@ -102,7 +95,7 @@ def test_with_every_waiting_place_taken_the_api_answers_at_once(
     assert took_s < SYNC_TIMEOUT_S
     assert second["status"] in {"pending", "processing"}
     stalls[1].released.set()
-    assert _wait_for_end(hasty, second["id"])["status"] == "complete"
+    assert wait_for_end(hasty, second)["status"] == "complete"
 
 
 def test_a_place_is_free_again_after_a_wait_of_any_outcome(
@@ -130,7 +123,7 @@ def test_a_caller_who_hangs_up_stops_nothing(
     stall.released.set()
 
     (task,) = read_list(api.get("/tasks?ref=hung-up"))[0]
-    assert _wait_for_end(api, task["id"])["status"] == "complete"
+    assert wait_for_end(api, task)["status"] == "complete"
 
 
 def test_ten_who_wait_at_once_each_get_their_own_file(
@@ -198,4 +191,4 @@ def test_a_name_that_a_running_task_will_have_is_taken_already(
     )
 
     stall.released.set()
-    assert _wait_for_end(api, task["id"])["status"] == "complete"
+    assert wait_for_end(api, task)["status"] == "complete"
