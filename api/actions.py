@@ -20,7 +20,7 @@ from api.tasks import find_task
 from ingest.errors import ConflictError, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.states import Status
-from storage.records import tasks
+from storage.records import decisions
 
 blueprint = APIBlueprint("task", __name__, tag="Tasks")
 blueprint.before_request(admit_bodiless)
@@ -41,7 +41,7 @@ def cancel(task_id: str) -> Response:
     services, project = get_services(), get_project()
     with services.database.transaction() as connection:
         find_task(connection, project, task_id)
-        cancelled = tasks.cancel(connection, project.id, task_id)
+        cancelled = decisions.cancel(connection, project.id, task_id)
         task = cancelled or find_task(connection, project, task_id)
     if task.status is not Status.CANCELLED:
         raise ConflictError(
@@ -71,7 +71,7 @@ def retry(task_id: str) -> Response:
         order = find_task(connection, project, task_id).order
         name = plan_name(connection, project, order)
         wakes = may_wake(connection, room)
-        task = tasks.reopen(connection, project.id, task_id, name, woken=wakes)
+        task = decisions.reopen(connection, project.id, task_id, name, woken=wakes)
         if task is None:
             status = find_task(connection, project, task_id).status
             raise ConflictError(

@@ -19,7 +19,7 @@ from ingest.logs import get_logger
 from ingest.model import Project, Task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
-from storage.records import lookups, tasks
+from storage.records import decisions, lookups
 from storage.records.listing import Window
 
 blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
@@ -72,7 +72,9 @@ def change(task_id: str, asked: TaskChange) -> Response:
     services, project = get_services(), get_project()
     with services.database.transaction() as connection:
         find_task(connection, project, task_id)
-        task = tasks.change_url(connection, project.id, task_id, asked.url, find_expiry(asked.url))
+        task = decisions.change_url(
+            connection, project.id, task_id, asked.url, find_expiry(asked.url)
+        )
     if task is None:
         raise ConflictError("The task is complete; there is nothing left to fetch.")
     get_logger(__name__).info("task.changed", task_id=task.id)

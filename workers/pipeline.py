@@ -17,7 +17,7 @@ from ingest.config import Settings
 from ingest.errors import HeadraceError, InternalError, LeaseLost, SourceChanged
 from ingest.logs import get_logger
 from ingest.model import File
-from storage.records import tasks
+from storage.records import claims
 from workers.answers import Resume
 from workers.attempt import Attempt, Tools, begin_attempt
 from workers.checkpoints import Resumption
@@ -40,7 +40,7 @@ class Pipeline:
         tools = self._tools
         asked = tools.clock()
         with tools.database.transaction() as connection:
-            lease = tasks.claim(
+            lease = claims.claim(
                 connection,
                 task_id,
                 tools.leases.worker,

@@ -1,16 +1,17 @@
-"""Tasks: made, claimed under a lease, ended once.
+"""Tasks: made, moved from state to state, ended once.
 
 Invariants:
 
 - ``move`` is the only function that changes a task's state, and its guard is built from
   :data:`ingest.states.TRANSITIONS`; a move that the table does not hold matches no row.
-- A claim raises ``attempt`` by one. The number is the fencing token: every later write of that
-  attempt names it, so a worker whose lease was taken over changes nothing.
+- Every write of an attempt names its number, the fencing token, so a worker whose lease was taken
+  over changes nothing.
 - Ending a task, its attempt, its File and the fate of its reserved name is one transaction, the
   caller's.
 - Leases and waits are measured by the database's clock alone.
 
-What is only read stands in ``lookups``, what happens to many leases at once in ``leases``.
+What is only read stands in ``lookups``, how leases are taken in ``claims``, what happens to many of
+them at once in ``leases``, what people decide in ``decisions``.
 """
 
 from __future__ import annotations
@@ -23,34 +24,26 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    and_,
     delete,
-    exists,
     func,
     insert,
     literal,
     or_,
-    select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import Cancelled, Failure, FileExists, HeadraceError
+from ingest.errors import Failure, FileExists, HeadraceError
 from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import Status, find_sources
 from storage.records.lookups import to_task
-from storage.records.tables import attempts, names, projects, tasks
+from storage.records.tables import attempts, names, tasks
 
 # Written into SQL, not bound: a plan for any status could not use the partial indexes.
 PENDING = literal(Status.PENDING.value, literal_execute=True)
 PROCESSING = literal(Status.PROCESSING.value, literal_execute=True)
-
-# A task that lost this many leases in a row may be what kills its workers.
-_SUSPECT_AFTER = 2
-# Namespaces of advisory locks: what is counted under them cannot change meanwhile.
-_HOST_LOCK, _WORKER_LOCK = 1, 2
 
 
 def create(
@@ -112,57 +105,6 @@ def reserve_name(connection: Connection, project_id: str, task_id: str, object_k
             f"'{object_key}' is taken by another file or task; choose another folder or filename.",
             param="filename",
         ) from error
-
-
-def claim(
-    connection: Connection, task_id: str, worker: str, lease_s: float, *, host_limit: int = 0
-) -> Lease | None:
-    """Take the lease of a pending task.
-
-    A task is put off by a second or two while ``host_limit`` others (0: any number) fetch from its
-    host, and while this worker runs another task under suspicion of killing workers: so a poison
-    task is soon alone, and takes no neighbour along.
-
-    Returns:
-        None if there is no work: the wake-up was late or doubled, or the task is put off.
-    """
-    task = connection.execute(
-        select(tasks.c.source_host, is_suspect().label("suspect"))
-        .where(
-            tasks.c.id == task_id,
-            tasks.c.status == PENDING,
-            tasks.c.next_attempt_at.is_(None) | (tasks.c.next_attempt_at <= func.now()),
-        )
-        .with_for_update()
-    ).one_or_none()
-    if task is None:
-        return None
-    if _is_host_full(connection, task.source_host, host_limit) or (
-        task.suspect and _runs_suspect(connection, worker)
-    ):
-        _put_off(connection, task_id)
-        return None
-    row = move(
-        connection,
-        task_id,
-        Status.PROCESSING,
-        values={
-            "attempt": tasks.c.attempt + 1,
-            "tries": tasks.c.tries + 1,
-            "worker": worker,
-            "lease_until": in_seconds(lease_s),
-            "next_attempt_at": None,
-            "started": func.coalesce(tasks.c.started, func.now()),
-            "error": None,
-        },
-    )
-    if row is None:
-        return None
-    connection.execute(insert(attempts).values(task_id=task_id, number=row.attempt, worker=worker))
-    key_prefix = connection.execute(
-        select(projects.c.key_prefix).where(projects.c.id == row.project_id)
-    ).scalar_one()
-    return Lease(to_task(row), key_prefix, row.attempt, worker)
 
 
 def complete(connection: Connection, lease: Lease, transferred_bytes: int) -> bool:
@@ -236,104 +178,6 @@ def retry_later(
     return _end(connection, lease, Status.PENDING, values, transferred_bytes, failure)
 
 
-def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None:
-    """End a task that nobody wants any more, at once, and free its name.
-
-    Its worker, if it has one, learns of it at its next heartbeat.
-
-    Returns:
-        None if the project has no such task, or it has ended already.
-    """
-    failure = Cancelled("Somebody cancelled the task.").as_failure()
-    row = move(
-        connection,
-        task_id,
-        Status.CANCELLED,
-        project_id=project_id,
-        values={
-            "finished": func.now(),
-            "lease_until": None,
-            "next_attempt_at": None,
-            "woken": None,
-            # Its worker does not know yet.
-            "left_object": or_(tasks.c.left_object, tasks.c.status == PROCESSING),
-            "error": asdict(failure),
-        },
-    )
-    if row is None:
-        return None
-    close_attempt(connection, task_id, row.attempt, None, failure)
-    free_name(connection, task_id)
-    return to_task(row)
-
-
-def reopen(
-    connection: Connection, project_id: str, task_id: str, object_key: str | None, *, woken: bool
-) -> Task | None:
-    """Give a failed or cancelled task another go, with all its attempts before it.
-
-    Args:
-        object_key: as in :func:`create`; the name is reserved again.
-        woken: whether the caller sends the wake-up itself, right after the commit.
-
-    Returns:
-        None if the project has no such task, or it has not failed nor been cancelled.
-
-    Raises:
-        FileExists: the name was taken by somebody else meanwhile.
-    """
-    row = move(
-        connection,
-        task_id,
-        Status.PENDING,
-        sources=frozenset({Status.FAILED, Status.CANCELLED}),
-        project_id=project_id,
-        values={
-            "tries": 0,
-            "lost": 0,
-            "outage_since": None,
-            "next_attempt_at": None,
-            "woken": func.now() if woken else None,
-            "finished": None,
-            "error": None,
-        },
-    )
-    if row is None:
-        return None
-    if object_key is not None:
-        reserve_name(connection, project_id, task_id, object_key)
-    return to_task(row)
-
-
-def change_url(
-    connection: Connection, project_id: str, task_id: str, url: str, url_expires: datetime | None
-) -> Task | None:
-    """Give a task another URL for the same media; one that waits may run at once.
-
-    An attempt that runs goes on with the old one.
-
-    Returns:
-        None if the project has no such task, or it is complete.
-    """
-    row = connection.execute(
-        update(tasks)
-        .where(
-            tasks.c.id == task_id,
-            tasks.c.project_id == project_id,
-            tasks.c.status != Status.COMPLETE,
-        )
-        .values(
-            url=url,
-            source_host=find_host(url),
-            url_expires=url_expires,
-            next_attempt_at=None,
-            updated=func.now(),
-        )
-        .returning(tasks)
-    ).one_or_none()
-    return None if row is None else to_task(row)
-
-
 def move(
     connection: Connection,
     task_id: str,
@@ -399,40 +243,9 @@ def free_name(connection: Connection, task_id: str) -> None:
     connection.execute(delete(names).where(names.c.task_id == task_id))
 
 
-def is_suspect() -> ColumnElement[bool]:
-    """Return the condition that a task may be what kills its workers."""
-    return and_(
-        tasks.c.lost > 0, tasks.c.lost >= func.least(_SUSPECT_AFTER, tasks.c.max_attempts - 1)
-    )
-
-
 def in_seconds(seconds: float) -> ColumnElement[datetime]:
     """Return a time from now on, by the database's clock."""
     return func.now() + timedelta(seconds=seconds)
-
-
-def _is_host_full(connection: Connection, host: str, limit: int) -> bool:
-    if limit == 0:
-        return False
-    connection.execute(select(func.pg_advisory_xact_lock(_HOST_LOCK, func.hashtext(host))))
-    running = connection.execute(
-        select(func.count()).where(tasks.c.status == PROCESSING, tasks.c.source_host == host)
-    ).scalar_one()
-    return running >= limit
-
-
-def _runs_suspect(connection: Connection, worker: str) -> bool:
-    connection.execute(select(func.pg_advisory_xact_lock(_WORKER_LOCK, func.hashtext(worker))))
-    others = exists().where(tasks.c.status == PROCESSING, tasks.c.worker == worker, is_suspect())
-    return bool(connection.execute(select(others)).scalar_one())
-
-
-def _put_off(connection: Connection, task_id: str) -> None:
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.id == task_id)
-        .values(woken=None, next_attempt_at=in_seconds(1) + func.random() * timedelta(seconds=1))
-    )
 
 
 def _end(

@@ -12,7 +12,7 @@ from cli.postgres import create_database
 from ingest.config import Settings, make_sqlalchemy_url
 from ingest.model import Lease, Order, Project, Task
 from storage.migrations import migrate
-from storage.records import keys, tasks
+from storage.records import claims, keys, tasks
 from storage.records.database import Database
 from storage.records.tables import metadata
 from storage.signals import Signals
@@ -117,7 +117,7 @@ def claim(records: Database) -> Claim:
 
     def take(task: Task, worker: str = "worker-1", lease_s: float = 60) -> Lease:
         with records.transaction() as connection:
-            lease = tasks.claim(connection, task.id, worker, lease_s)
+            lease = claims.claim(connection, task.id, worker, lease_s)
         assert lease is not None
         return lease
 

@@ -11,7 +11,7 @@ from ingest.errors import HeadraceError, SourceNotFound, SourceUnavailable
 from ingest.formats import Kind
 from ingest.model import Attempt, File, Lease, MediaInfo, Task
 from ingest.states import Status
-from storage.records import files, leases, lookups, tasks
+from storage.records import claims, decisions, files, leases, lookups, tasks
 from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
@@ -119,7 +119,7 @@ def retry_later(
 def cancel_task(records: Database, task: Task, project_id: str | None = None) -> Task | None:
     """Cancel a task as its own project, or as another."""
     with records.transaction() as connection:
-        return tasks.cancel(connection, project_id or task.project_id, task.id)
+        return decisions.cancel(connection, project_id or task.project_id, task.id)
 
 
 def try_claim(
@@ -127,7 +127,7 @@ def try_claim(
 ) -> Lease | None:
     """Claim a task if it is to be had."""
     with records.transaction() as connection:
-        return tasks.claim(connection, task.id, worker, 60, host_limit=host_limit)
+        return claims.claim(connection, task.id, worker, 60, host_limit=host_limit)
 
 
 def read_columns(records: Database, task: Task, *names: str) -> tuple[object, ...]:

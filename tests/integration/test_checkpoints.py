@@ -11,7 +11,7 @@ from ingest.errors import DatabaseUnavailable, LeaseLost
 from ingest.model import Lease, Project, Task
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import ObjectHeaders, Part, Upload
-from storage.records import leases, tasks
+from storage.records import decisions, leases
 from storage.records.database import Database
 from storage.records.tables import parts as parts_table
 from storage.records.tables import uploads as uploads_table
@@ -202,7 +202,7 @@ def test_a_cancelled_tasks_upload_is_aborted_by_its_attempt(
     checkpoints = Checkpoints(records, objects, _hold(claim(task)))
     checkpoints.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag='"a"', head=b"")
     with records.transaction() as connection:
-        tasks.cancel(connection, project.id, task.id)
+        decisions.cancel(connection, project.id, task.id)
     checkpoints.abandon()
     assert list(objects.list_uploads()) == []
 

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.model import Lease, Task
 from ingest.states import Status
-from storage.records import leases, tasks
+from storage.records import claims, leases
 from storage.records.database import Database
 from tests.integration.examples import (
     Claim,
@@ -58,7 +58,7 @@ def test_of_many_who_claim_at_once_one_gets_the_lease(
     def claim(number: int) -> Lease | None:
         start.wait(10)
         with records.transaction() as connection:
-            return tasks.claim(connection, task.id, f"worker-{number}", 60)
+            return claims.claim(connection, task.id, f"worker-{number}", 60)
 
     with ThreadPoolExecutor(8) as pool:
         leases = [lease for lease in pool.map(claim, range(8)) if lease is not None]
@@ -78,7 +78,7 @@ def test_what_cannot_be_claimed_is_no_work(
         if ended != "claimed":
             assert (complete_task if ended == "complete" else fail_task)(records, lease)
     with records.transaction() as connection:
-        assert tasks.claim(connection, task_id, "worker-2", 60) is None
+        assert claims.claim(connection, task_id, "worker-2", 60) is None
 
 
 def test_leases_are_extended_for_those_who_hold_them(

@@ -11,7 +11,7 @@ import pytest
 from ingest.errors import FileExists
 from ingest.model import Lease, Task
 from ingest.states import Status
-from storage.records import files, leases, tasks
+from storage.records import decisions, files, leases
 from storage.records.database import Database
 from tests.integration.examples import (
     Claim,
@@ -33,7 +33,7 @@ def _reopen(
     records: Database, task: Task, object_key: str | None = None, project_id: str | None = None
 ) -> Task | None:
     with records.transaction() as connection:
-        return tasks.reopen(
+        return decisions.reopen(
             connection, project_id or task.project_id, task.id, object_key, woken=False
         )
 
@@ -42,7 +42,7 @@ def _change_url(
     records: Database, task: Task, url: str, expires: datetime | None = None
 ) -> Task | None:
     with records.transaction() as connection:
-        return tasks.change_url(connection, task.project_id, task.id, url, expires)
+        return decisions.change_url(connection, task.project_id, task.id, url, expires)
 
 
 def _bring_to(status: Status, records: Database, task: Task, claim: Claim) -> None:
@@ -216,7 +216,7 @@ def test_a_reopened_task_is_noted_as_woken_by_who_wakes_it(
     task = make_task(woken=True)
     assert cancel_task(records, task)
     with records.transaction() as connection:
-        assert tasks.reopen(connection, task.project_id, task.id, None, woken=woken)
+        assert decisions.reopen(connection, task.project_id, task.id, None, woken=woken)
     assert (read_columns(records, task, "woken")[0] is not None) is woken
 
 
@@ -273,6 +273,8 @@ def test_another_projects_task_is_neither_cancelled_nor_reopened_nor_changed(
     assert _reopen(records, cancelled, project_id="prj_other") is None
     with records.transaction() as connection:
         for task in (pending, cancelled):
-            changed = tasks.change_url(connection, "prj_other", task.id, "http://x.invalid/", None)
+            changed = decisions.change_url(
+                connection, "prj_other", task.id, "http://x.invalid/", None
+            )
             assert changed is None
     assert [read_task(records, task) for task in (pending, cancelled)] == before

@@ -17,7 +17,7 @@ from ingest.model import Lease, Project, Task
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Upload
-from storage.records import files, leases, leftovers, lookups, tasks, uploads
+from storage.records import decisions, files, leases, leftovers, lookups, tasks, uploads
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.signals import Signals
@@ -67,7 +67,7 @@ def _begin(
 
 def _cancel(records: Database, project: Project, task: Task) -> None:
     with records.transaction() as connection:
-        assert tasks.cancel(connection, project.id, task.id) is not None
+        assert decisions.cancel(connection, project.id, task.id) is not None
 
 
 def _list_open(store: S3ObjectStore, folder: str) -> list[Upload]:
@@ -214,7 +214,7 @@ def test_what_a_retry_has_stored_since_is_not_deleted(
     _cancel(records, project, task)
     with records.transaction() as connection:
         (ended,) = leftovers.list_untidy(connection, after_s=-1)
-        assert tasks.reopen(connection, project.id, task.id, None, woken=False) is not None
+        assert decisions.reopen(connection, project.id, task.id, None, woken=False) is not None
     key = _store(store, claim(task), "prefix/folder/again.mp4")
 
     # As a sweeper would that was slow.

@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 
 from ingest.errors import SourceUnavailable
 from ingest.model import Checkpoint, FinishedPart, Lease, Project, Task
-from storage.records import tasks, uploads
+from storage.records import decisions, tasks, uploads
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.records.uploads import DeadUpload
@@ -151,9 +151,9 @@ def test_an_upload_may_be_aborted_by_its_attempt_after_a_cancel_but_not_after_a_
     lease = claim(task)
     _begin(records, lease)
     with records.transaction() as connection:
-        assert tasks.cancel(connection, project.id, task.id) is not None
+        assert decisions.cancel(connection, project.id, task.id) is not None
         assert uploads.may_abort(connection, lease, 1)
-        assert tasks.reopen(connection, project.id, task.id, KEY, woken=False) is not None
+        assert decisions.reopen(connection, project.id, task.id, KEY, woken=False) is not None
         assert not uploads.may_abort(connection, lease, 1)
 
 
@@ -171,7 +171,7 @@ def test_uploads_are_dead_when_their_tasks_need_them_no_more(
         elif end == "failed":
             assert tasks.fail(connection, lease, error, 0)
         elif end == "cancelled":
-            assert tasks.cancel(connection, project.id, task.id)
+            assert decisions.cancel(connection, project.id, task.id)
         elif end == "complete":
             assert tasks.complete(connection, lease, 0)
     dead = [DeadUpload(task.id, 1, KEY, "upload-1")]
