@@ -1,8 +1,8 @@
 """The door to PostgreSQL: a pool, and transactions whose failures speak our own language.
 
-Invariants: every statement and every wait for a lock runs under a time limit of the server's; a
-server that vanished from the network, or hangs, is noticed within seconds; a connection that died
-in the pool is noticed before it is used.
+Invariants: every statement, every wait for a lock and every pause within a transaction runs under a
+time limit of the server's; a server that vanished from the network, or hangs, is noticed within
+seconds; a connection that died in the pool is noticed before it is used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ingest.errors import DatabaseUnavailable
 CONNECT_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
+# A process that is frozen between two statements must not keep its rows from the sweep for ever.
+IDLE_TIMEOUT_MS = 5_000
 # For a server that hangs without a word: its own limits end nothing then, and its kernel still
 # answers for it. A ping is answered at once by any other.
 _PING_LIMIT_S = 2.0
@@ -69,7 +71,8 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-                f" -c lock_timeout={LOCK_TIMEOUT_MS}",
+                f" -c lock_timeout={LOCK_TIMEOUT_MS}"
+                f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}",
                 # The server keeps the time limits above; these are for a server that vanished.
                 "keepalives_idle": 5,
                 "keepalives_interval": 2,

@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import DatabaseUnavailable
@@ -24,7 +24,9 @@ from storage.records import files, keys
 from storage.records.database import Database
 from storage.records.listing import Window
 from storage.records.tables import metadata
+from storage.records.tables import tasks as table
 from tests.integration.examples import MEDIA, Claim, MakeTask, make_file
+from tests.support.waiting import wait_until
 
 
 def test_a_file_is_read_as_it_was_written(
@@ -230,6 +232,34 @@ def test_a_statement_that_takes_too_long_is_ended(
         connection.execute(text("SELECT pg_sleep(5)"))
     database.check()
     database.close()
+
+
+def test_who_falls_asleep_in_a_transaction_keeps_no_row_from_others(
+    records_url: str, records: Database, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.records.database.IDLE_TIMEOUT_MS", 200)
+    task = make_task()
+    sleeper = Database(records_url)
+
+    def count_free() -> int:
+        with records.transaction() as connection:
+            free = select(table.c.id).where(table.c.id == task.id)
+            return len(connection.execute(free.with_for_update(skip_locked=True)).all())
+
+    def sleep_on_it() -> None:
+        with sleeper.transaction() as connection:
+            connection.execute(update(table).where(table.c.id == task.id).values(ref="asleep"))
+            # As a sweep finds it while a worker is frozen between two of its statements.
+            assert count_free() == 0
+            wait_until(lambda: count_free() == 1, "the row to be let go of", 10)
+            connection.execute(select(table.c.id))
+
+    with pytest.raises(DatabaseUnavailable):
+        sleep_on_it()
+    with sleeper.transaction() as connection:
+        ref = connection.execute(select(table.c.ref).where(table.c.id == task.id)).scalar_one()
+    assert ref is None
+    sleeper.close()
 
 
 def test_more_callers_than_connections_are_told_within_seconds(records_url: str) -> None:
