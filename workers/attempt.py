@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ingest.config import Settings
 from ingest.model import Lease
+from ingest.share_links import find_direct_url
 from ingest.urls import SourceUrl, parse_source_url
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
@@ -39,7 +40,10 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that holds its task's lease."""
+    """An attempt that holds its task's lease.
+
+    ``url`` is where to fetch from: of a share link, the file behind it.
+    """
 
     tools: Tools
     held: HeldLease
@@ -63,7 +67,7 @@ def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:
     return Attempt(
         tools,
         held,
-        parse_source_url(held.lease.task.order.url),
+        find_direct_url(parse_source_url(held.lease.task.order.url)),
         Placement(tools.store, tools.database, held.lease),
         Checkpoints(tools.database, tools.store, held),
     )
