@@ -80,19 +80,27 @@ def make_key(key_prefix: str, folder: str | None, filename: str, *, param: str =
     return key
 
 
-def clean_source_name(url: str) -> str | None:
-    """Return a harmless file name from the last segment of a source's URL, or None.
+def clean_name(text: str) -> str | None:
+    """Return a harmless file name from the last part of what a source claims, or None.
 
     For display and for Content-Disposition; a key is never made from it.
+
+    Args:
+        text: decoded; it may be a path of whatever system.
     """
-    name = posixpath.basename(unquote(urlsplit(url).path, errors="replace"))
+    name = text.replace("\\", "/").rpartition("/")[2]
     kept = "".join(
         char
         for char in name
-        if unicodedata.category(char) not in _REFUSED_CATEGORIES and char not in '\\/:*?"<>|\ufffd'
+        if unicodedata.category(char) not in _REFUSED_CATEGORIES and char not in ':*?"<>|\ufffd'
     )
     # Composed last: what was taken out may have kept a letter and its accent apart.
     return _shorten(_trim(unicodedata.normalize("NFC", kept))) or None
+
+
+def clean_source_name(url: str) -> str | None:
+    """Return a harmless file name from the last segment of a source's URL, or None."""
+    return clean_name(unquote(urlsplit(url).path, errors="replace"))
 
 
 def make_disposition(name: str) -> str:
@@ -117,9 +125,8 @@ def _shorten(name: str) -> str:
     stem, extension = posixpath.splitext(name)
     if len(extension.encode()) > _MAX_EXTENSION_BYTES:
         stem, extension = name, ""
-    while len(stem.encode()) > MAX_SEGMENT_BYTES - len(extension.encode()):
-        stem = stem[:-1]
-    return _trim(stem) + extension
+    room = MAX_SEGMENT_BYTES - len(extension.encode())
+    return _trim(stem.encode()[:room].decode(errors="ignore")) + extension
 
 
 def _check_segment(param: str, segment: str) -> None:
