@@ -48,6 +48,7 @@ class Source:
         url: where the bytes came from in the end.
         size_bytes: the announced length of the whole file, or None.
         etag: the strong ETag, or None: what another attempt needs to go on from here.
+        dispositions: every Content-Disposition that was sent, as it was sent.
         resumed_from: where in the file the body began; 0 unless a rest was asked for and came.
         received_bytes: how much of the file is here, what lies before ``resumed_from`` included.
         ended: whether the end of the body was seen.
@@ -64,6 +65,7 @@ class Source:
         self.url = answer.url
         self.size_bytes = head.size_bytes
         self.etag = head.etag
+        self.dispositions = answer.list_header("Content-Disposition")
         self.resumed_from = head.first_byte
         self.received_bytes = head.first_byte
         self.ended = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ingest.config import Settings
+from ingest.disposition import find_source_name
 from ingest.errors import ProbeFailed, SourceEmpty, SourceNotMedia
 from ingest.formats import SNIFF_BYTES, Format, describe_unknown, sniff
 from ingest.model import File, MediaInfo
@@ -46,7 +47,7 @@ def store_source(attempt: Attempt, source: Source, found: Resumption | None) -> 
         filled = fill(first)
         head = found.checkpoint.head
     sniffed = _judge_content(head)
-    name = clean_source_name(str(source.url))
+    name = find_source_name(source.dispositions, str(source.url))
     if found is None and (filled < len(first) or source.ended):
         del first[filled:]
         media, key = _store_short(attempt, name, sniffed, first, checksums)

@@ -10,6 +10,7 @@ import requests
 
 from ingest.config import Settings
 from ingest.ids import Prefix, make_id
+from ingest.naming import make_disposition
 from storage.objects.s3 import S3ObjectStore
 from tests.support.api import Api, JsonDict, read_error, read_object
 from tests.support.origin import Origin
@@ -86,6 +87,36 @@ def test_a_file_that_nobody_named_is_saved_under_its_sources_name(
 
     name = answer.headers["Content-Disposition"].partition("UTF-8''")[2]
     assert unquote(name) == wanted.replace("{id}", str(file["id"]))
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (
+            "attachment; filename=a.jpg; filename*=UTF-8''%F0%9F%8F%96%20holiday.jpg",
+            "🏖 holiday.jpg",
+        ),
+        ('attachment; filename="../../etc/holiday.jpg"', "holiday.jpg"),
+        ("attachment; filename=..", "from the url.jpg"),
+    ],
+)
+def test_what_a_source_calls_its_file_is_the_objects_name_to_browsers_and_no_part_of_its_key(
+    disposition: str,
+    name: str,
+    api: Api,
+    origin: Origin,
+    picture: bytes,
+    store: S3ObjectStore,
+) -> None:
+    headers = {"Content-Disposition": disposition}
+    url = origin.serve("/delivery/from%20the%20url.jpg", picture, headers=headers)
+    file = read_object(api.post("/files", {"url": url, "folder": "delivery/called"}), 201)
+
+    key = f"delivery/called/{file['id']}.jpg"
+    for address in (store.presign(key, 60), str(file["url"])):
+        answer = requests.get(address, timeout=10)
+        assert answer.content == picture
+        assert answer.headers["Content-Disposition"] == make_disposition(name)
 
 
 def test_head_and_ranges_work_through_the_redirect(api: Api, origin: Origin, video: bytes) -> None:
