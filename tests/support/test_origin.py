@@ -260,6 +260,29 @@ def test_a_drip_sends_every_byte_in_the_end(origin: Origin) -> None:
     assert split(ask(origin.port, "/a"))[1] == b"2\r\nab\r\n2\r\ncd\r\n2\r\nef\r\n0\r\n\r\n"
 
 
+def test_a_head_drips_like_a_body_and_so_do_bytes_that_are_no_http(origin: Origin) -> None:
+    origin.serve("/a", b"abc", head_drip=Drip(7, 0.001))
+    origin.route("/raw", Reply(raw=b"SSH-2.0-nothing\r\n", head_drip=Drip(1, 0.001)))
+    origin.serve_raw("/empty", b"")
+    head, body = split(ask(origin.port, "/a"))
+    assert "Content-Length: 3" in head
+    assert body == b"abc"
+    assert ask(origin.port, "/raw") == b"SSH-2.0-nothing\r\n"
+    assert ask(origin.port, "/empty") == b""
+
+
+def test_an_origin_may_be_on_ipv6_alone() -> None:
+    with Origin(host="::1") as origin:
+        url = origin.serve("/a", b"abc")
+        assert url == f"http://[::1]:{origin.port}/a"
+        with socket.create_connection(("::1", origin.port), 10) as client:
+            client.sendall(b"GET /a HTTP/1.0\r\n\r\n")
+            assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"abc")
+        assert origin.requests[0].peer[0] == "::1"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", origin.port), 10)
+
+
 def test_generated_content_is_the_same_every_time_and_no_two_parts_are_alike() -> None:
     body = Generated(20 * 1024 * 1024, seed=7, head=b"HEAD", tail=b"TAIL")
     whole = b"".join(body.read_pieces(0, body.size_bytes))

@@ -59,7 +59,7 @@ def answer(
         stopping: ends a drip at once.
     """
     if reply.raw is not None:
-        connection.sendall(reply.raw)
+        _send_head(connection, reply.raw, reply, stopping)
         return False
     if asked.method not in reply.methods | {"HEAD"} or (
         asked.method == "HEAD" and "HEAD" not in reply.methods
@@ -68,7 +68,8 @@ def answer(
     plan = _plan(asked, reply)
     if reply.stall is not None and reply.stall.at_bytes is None:
         reply.stall.wait()
-    connection.sendall(_write_head(plan, reply))
+    if not _send_head(connection, _write_head(plan, reply), reply, stopping):
+        return False
     if asked.method == "HEAD" or plan.status in {204, 304}:
         return plan.keeps_open
     whole = _send_body(connection, plan, reply, count, stopping)
@@ -140,6 +141,18 @@ def _write_head(plan: _Plan, reply: Reply) -> bytes:
     pairs = reply.headers.items() if isinstance(reply.headers, Mapping) else reply.headers
     lines += [f"{name}: {value}" for name, value in pairs]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _send_head(connection: socket.socket, head: bytes, reply: Reply, stopping: Stopping) -> bool:
+    if reply.head_drip is None:
+        connection.sendall(head)
+        return True
+    size = reply.head_drip.piece_bytes
+    for at in range(0, len(head), size):
+        connection.sendall(head[at : at + size])
+        if stopping.wait(reply.head_drip.interval_s):
+            return False
+    return True
 
 
 def _write_framing(plan: _Plan, reply: Reply) -> list[str]:

@@ -38,7 +38,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The body comes in small pieces with a pause after each."""
+    """A body or a head comes in small pieces with a pause after each."""
 
     piece_bytes: int
     interval_s: float
@@ -74,6 +74,7 @@ class Reply:
         content_lengths: the values of Content-Length to send instead of the true one.
         ranges: whether Range is obeyed (206, 416, If-Range against ``etag``).
         methods: what is answered at all; the rest gets 405, as presigned URLs do.
+        head_drip: how the head comes, or all of ``raw``.
         raw: bytes to send instead of any HTTP; the connection is closed after them.
         before: called with the client's address and port before anything is answered.
     """
@@ -90,5 +91,6 @@ class Reply:
     cut: Cut | None = None
     stall: Stall | None = None
     drip: Drip | None = None
+    head_drip: Drip | None = None
     raw: bytes | None = None
     before: Callable[[tuple[str, int]], None] | None = None

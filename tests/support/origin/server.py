@@ -57,20 +57,26 @@ class ReplyOptions(TypedDict, total=False):
     cut: Cut | None
     stall: Stall | None
     drip: Drip | None
+    head_drip: Drip | None
     before: Callable[[tuple[str, int]], None] | None
 
 
 class Origin:
-    """A server on 127.0.0.1 for the length of a ``with`` block.
+    """A server on the loopback for the length of a ``with`` block.
 
     Args:
         port: a fixed port, or 0 for any free one.
+        host: the address to listen on, and on no other.
         tls: a context to speak TLS with (:class:`Certificates`), or None for plain HTTP.
     """
 
-    def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, port: int = 0, host: str = _HOST, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._tls = tls
-        self._listener = socket.create_server((_HOST, port), backlog=256)
+        self._host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._changed = threading.Condition()
         self._routes: dict[str, list[Reply]] = {}
@@ -108,8 +114,10 @@ class Origin:
         with self._changed:
             return self._connection_count
 
-    def url(self, path: str = "/", *, host: str = _HOST) -> str:
+    def url(self, path: str = "/", *, host: str | None = None) -> str:
         """Return the absolute URL of a path; ``host`` may be another name of this machine."""
+        if host is None:
+            host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}{path}"
 
     def serve(self, path: str, body: Body = b"", **options: Unpack[ReplyOptions]) -> str:
@@ -174,7 +182,7 @@ class Origin:
         """Release every stall, drop every connection and give the port back."""
         self._stopping.set()
         # A blocked accept() wakes for a connection on every system; for close() only on some.
-        with suppress(OSError), socket.create_connection((_HOST, self.port), 5):
+        with suppress(OSError), socket.create_connection((self._host, self.port), 5):
             pass
         self._acceptor.join(5)
         self._listener.close()
@@ -188,7 +196,9 @@ class Origin:
 
     def _accept(self) -> None:
         while True:
-            connection, peer = self._listener.accept()
+            connection, address = self._listener.accept()
+            # IPv6 tells more than these two.
+            peer: tuple[str, int] = address[:2]
             if self._stopping.is_set():
                 connection.close()
                 return
