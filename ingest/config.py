@@ -143,7 +143,9 @@ class Settings(BaseSettings):
     max_bytes: int = Field(
         64 * 1024**3, ge=1, le=MAX_OBJECT_BYTES, description="The longest source that is taken"
     )
-    connect_timeout_s: float = Field(10, gt=0, description="Limit to connect to a source")
+    connect_timeout_s: float = Field(
+        10, gt=0, description="Limit to resolve a source's name and connect"
+    )
     first_byte_timeout_s: float = Field(
         30, gt=0, description="Limit for a source's answer to begin, and between two reads"
     )

@@ -35,7 +35,6 @@ from ingest.addresses import classify
 from ingest.errors import (
     AddressBlocked,
     IngestError,
-    SourceDns,
     SourceInvalid,
     SourceTimeout,
     SourceTls,
@@ -44,6 +43,7 @@ from ingest.errors import (
 )
 from ingest.logs import get_logger
 from ingest.urls import SourceUrl
+from workers.resolving import Resolver
 from workers.watchdog import Call, Cancellation, Watchdog
 
 
@@ -141,7 +141,7 @@ class Egress:
 
         Raises:
             AddressBlocked: the host is, or resolves to, an address that is not public.
-            SourceDns: the host does not resolve.
+            SourceDns: the host does not resolve, or not in time.
             SourceTls: the certificate or the handshake was refused.
             SourceTimeout: no connection or no whole head of an answer in time.
             SourceInvalid: the answer is no HTTP.
@@ -253,11 +253,13 @@ class _Headers(CaseInsensitiveDict[str]):
 
 class _GuardedAdapter(HTTPAdapter):
     def __init__(self, policy: Policy, current: _Current, pool_size: int) -> None:
+        resolver = Resolver()
+
         class Guarded(HTTPConnection):
             call: Call | None = None
 
             def _new_conn(self) -> socket.socket:
-                connection = _connect(self.host, self.port, policy)
+                connection = _connect(self.host, self.port, policy, resolver)
                 if current.call is not None:
                     current.call.attach(connection)
                 return connection
@@ -292,14 +294,14 @@ class _GuardedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": GuardedPool, "https": GuardedTlsPool}
 
 
-def _connect(host: str, port: int, policy: Policy) -> socket.socket:
-    addresses = _resolve(host, port)
+def _connect(host: str, port: int, policy: Policy, resolver: Resolver) -> socket.socket:
+    # One limit for finding the addresses of a name and for all of them, however many it has.
+    deadline = time.monotonic() + policy.connect_timeout_s
+    addresses = resolver.resolve(host, port, policy.connect_timeout_s)
     for address in addresses:
         _judge(host, address, port, policy)
     refusal: OSError | None = None
-    deadline = time.monotonic() + policy.connect_timeout_s
     for address in addresses:
-        # One limit for all addresses of a name, however many it has.
         left_s = max(0.05, deadline - time.monotonic())
         try:
             connection = socket.create_connection((address, port), left_s)
@@ -315,14 +317,6 @@ def _connect(host: str, port: int, policy: Policy) -> socket.socket:
     if isinstance(refusal, TimeoutError):
         raise SourceTimeout(f"'{host}' did not take the connection in time.") from refusal
     raise SourceUnavailable(f"'{host}' refused the connection.") from refusal
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise SourceDns(f"The host name '{host}' does not resolve.") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _judge(host: str, address: str, port: int, policy: Policy) -> None:
