@@ -1,8 +1,9 @@
 """The head of a source's answer, judged: is this the file, or the rest of it that was asked for?
 
-Invariants: only 200 and 206 carry a file; a body that comes encoded is refused, since identity was
-asked for; the rest of a file is taken only where it is provably the rest of the same file: the same
-strong ETag, the same length, exactly the bytes that are missing (RFC 9110, 8.8.1, 13.1.5 and 14).
+Invariants: only 200 and 206 carry a file; a part is never taken for the whole; a body that comes
+encoded is refused, since identity was asked for; the rest of a file is taken only where it is
+provably the rest of the same file: the same strong ETag, the same length, exactly the bytes that
+are missing (RFC 9110, 8.8.1, 13.1.5 and 14).
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
         SourceChanged: the rest was asked for, and this is not it.
         SourceEmpty, SourceForbidden, SourceInvalid, SourceNotFound, SourceUnavailable
     """
-    if resume is not None and answer.status == 416:
-        raise SourceChanged("The source is shorter than it was.")
+    # RFC 9110 has 416 for a range past the end, and 200 where If-Range fails; some send 412.
+    if resume is not None and answer.status in {412, 416}:
+        raise SourceChanged(f"The source does not send the rest (it answered {answer.status}).")
     _judge_status(answer, now)
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
@@ -88,6 +90,9 @@ def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
     etag = _read_strong_etag(answer)
     length = _read_length(answer)
     if answer.status == 200:
+        if not _is_whole(answer, length):
+            refusal = SourceInvalid if resume is None else SourceChanged
+            raise refusal("The source sent a part of the file as if it were the whole.")
         return Head(0, length, etag)
     if resume is None:
         return Head(0, _read_range_total(answer, length), etag)
@@ -143,6 +148,15 @@ def _read_range_total(answer: Answer, length: int | None) -> int:
     if first != 0 or (total != "*" and int(total) != size) or length not in {None, size}:
         raise SourceInvalid("The source answered another range than was asked for.")
     return size
+
+
+def _is_whole(answer: Answer, length: int | None) -> bool:
+    # Content-Range means nothing in a 200, so only one that is plain counts against the answer.
+    found = _match_content_range(answer)
+    if found is None:
+        return True
+    size = int(found[2]) + 1
+    return int(found[1]) == 0 and found[3] in {"*", str(size)} and length in {None, size}
 
 
 def _is_rest(answer: Answer, length: int | None, resume: Resume) -> bool:

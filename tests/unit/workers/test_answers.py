@@ -50,7 +50,6 @@ def etag(value: str) -> Pairs:
         (407, SourceForbidden),
         (408, SourceUnavailable),
         (410, SourceNotFound),
-        (412, SourceInvalid),
         (425, SourceUnavailable),
         (429, SourceUnavailable),
         (451, SourceForbidden),
@@ -71,6 +70,13 @@ def test_every_status_has_its_error(
         judge(status, resume=resume)
     assert type(caught.value) is error
     assert str(status) in caught.value.message
+
+
+def test_a_condition_that_nobody_set_is_no_answer_and_one_that_failed_is_another_file() -> None:
+    with pytest.raises(SourceInvalid):
+        judge(412)
+    with pytest.raises(SourceChanged):
+        judge(412, resume=RESUME)
 
 
 def test_a_range_that_no_byte_satisfies_is_an_empty_file_or_a_shorter_one() -> None:
@@ -144,6 +150,10 @@ def test_retry_after_is_kept_where_it_makes_sense(
         (206, content_range("bytes 0-9/10"), 10),
         (206, [*content_range("bytes 0-9/10"), *length("10")], 10),
         (206, content_range("bytes 0-9/*"), 10),
+        (200, [*content_range("bytes 0-9/10"), *length("10")], 10),
+        (200, [*content_range("bytes 0-9/*"), *length("10")], 10),
+        (200, content_range("bytes 0-9/10"), None),
+        (200, [*content_range("all of it"), *length("10")], 10),
     ],
 )
 def test_a_length_that_is_announced_is_known(status: int, headers: Pairs, size: int | None) -> None:
@@ -171,6 +181,10 @@ def test_a_length_that_is_announced_is_known(status: int, headers: Pairs, size: 
         (206, content_range("items 0-9/10")),
         (206, content_range(f"bytes 0-{'9' * 5000}/*")),
         (206, [*content_range("bytes 0-9/10"), *length("9")]),
+        (200, [*content_range("bytes 0-9/20"), *length("10")]),
+        (200, [*content_range("bytes 0-9/10"), *length("11")]),
+        (200, [*content_range("bytes 10-19/20"), *length("10")]),
+        (200, content_range("bytes 1-9/10")),
     ],
 )
 def test_a_head_that_contradicts_itself_or_the_request_is_refused(
@@ -246,6 +260,12 @@ def test_a_rest_that_may_be_of_another_file_is_refused(headers: Pairs) -> None:
 def test_a_whole_file_is_taken_as_such_though_the_rest_was_asked_for(tag: str) -> None:
     headers = [*etag(tag), *length("12")]
     assert judge(200, headers, RESUME) == Head(0, 12, tag if tag in {'"a"', '"b"'} else None)
+
+
+@pytest.mark.parametrize("value", ["bytes 4-9/10", "bytes 0-5/10", "bytes 4-9/*"])
+def test_a_rest_that_is_sent_as_a_whole_file_is_refused(value: str) -> None:
+    with pytest.raises(SourceChanged):
+        judge(200, [*etag('"a"'), *content_range(value), *length("6")], RESUME)
 
 
 @pytest.mark.parametrize("from_byte", [-1, 0, 10, 11])
