@@ -43,6 +43,7 @@ from ingest.errors import (
 )
 from ingest.logs import get_logger
 from ingest.urls import SourceUrl
+from workers.framing import StrictResponse
 from workers.resolving import Resolver
 from workers.watchdog import Call, Cancellation, Watchdog
 
@@ -256,6 +257,7 @@ class _GuardedAdapter(HTTPAdapter):
         resolver = Resolver()
 
         class Guarded(HTTPConnection):
+            response_class = StrictResponse
             call: Call | None = None
 
             def _new_conn(self) -> socket.socket:
