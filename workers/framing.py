@@ -20,8 +20,8 @@ _SWITCHING_PROTOCOLS = 101
 class StrictResponse(HTTPResponse):
     """An answer as ``http.client`` reads it, but for the places named above.
 
-    The two private methods are those of CPython 3.11 to 3.14; tests/integration/test_framing.py
-    fails where they are no more.
+    Two of its methods are CPython's own business; tests/integration/test_framing.py fails where
+    they are no more.
     """
 
     def begin(self) -> None:
