@@ -1,0 +1,1 @@
+"""Headrace beside its peers, on one machine in one run: ``make bench``."""

@@ -1,0 +1,110 @@
+"""The table: what was measured, beside what is to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.rounds import Spread
+
+
+class Judged(StrEnum):
+    """Which figure of a line is held against floor and goal, and from which side."""
+
+    RATIO_AT_LEAST = "x"
+    RATIO_AT_MOST = "<= x"
+    OURS_AT_MOST = "<="
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The figure that must be reached, and the one that is aimed at."""
+
+    judged: Judged
+    floor: float
+    goal: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table.
+
+    Attributes:
+        work: what is done.
+        unit: of both figures.
+        ours: Headrace's figure; None on lines that only tell of another peer.
+        peer_name: who is beside it.
+        peer: the peer's figure, or None where there is no peer.
+        bounds: None on lines that are told for information.
+    """
+
+    work: str
+    unit: str
+    ours: Spread | None
+    peer_name: str = ""
+    peer: Spread | None = None
+    bounds: Bounds | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Headrace's median over the peer's."""
+        if self.ours is None or self.peer is None or not self.peer.median:
+            return None
+        return self.ours.median / self.peer.median
+
+    @property
+    def reached(self) -> str:
+        """``goal``, ``floor``, ``no``, or nothing where nothing is to be reached."""
+        if self.bounds is None or self.ours is None:
+            return ""
+        judged = self.bounds.judged
+        figure = self.ours.median if judged is Judged.OURS_AT_MOST else self.ratio
+        if figure is None:
+            return "no"
+        for name, bound in (("goal", self.bounds.goal), ("floor", self.bounds.floor)):
+            if figure >= bound if judged is Judged.RATIO_AT_LEAST else figure <= bound:
+                return name
+        return "no"
+
+
+_TITLES = ("work", "Headrace", "peer", "peer's", "ratio", "floor", "goal", "reached")
+
+
+def draw_table(lines: Sequence[Line]) -> list[str]:
+    """Return the lines as a table in Markdown; in brackets, the lowest and the highest."""
+    drawn = [_TITLES, tuple("---" for _ in _TITLES)]
+    for line in lines:
+        bounds = line.bounds
+        drawn.append(
+            (
+                f"{line.work}, {line.unit}",
+                _show(line.ours),
+                line.peer_name,
+                _show(line.peer),
+                "" if line.ratio is None else f"{line.ratio:.2f}x",
+                "" if bounds is None else _show_bound(bounds.judged, bounds.floor),
+                "" if bounds is None else _show_bound(bounds.judged, bounds.goal),
+                line.reached,
+            )
+        )
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in drawn]
+
+
+def _show(figure: Spread | None) -> str:
+    if figure is None:
+        return ""
+    median, low, high = (_round(value) for value in (figure.median, figure.low, figure.high))
+    return median if low == high else f"{median} ({low}..{high})"
+
+
+def _round(value: float) -> str:
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _show_bound(judged: Judged, value: float) -> str:
+    if judged is Judged.OURS_AT_MOST:
+        return f"<= {value:g}"
+    return f"<= {value:g}x" if judged is Judged.RATIO_AT_MOST else f"{value:g}x"
