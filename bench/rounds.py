@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,38 +19,26 @@ class Run:
     cpu_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Some measurements: the median, the lowest and the highest."""
-
-    median: float
-    low: float
-    high: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Return what is shown of measurements."""
-    return Spread(statistics.median(values), min(values), max(values))
-
-
 def find_percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest value that so many percent of all are not above."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def interleave(peers: Mapping[str, Callable[[int], T]], rounds: int) -> dict[str, list[T]]:
+def interleave(
+    peers: Mapping[str, Callable[[int], T]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[T]]:
     """Let every peer work once a round; return what each gave, by name.
 
-    The order turns with each round, so none always comes after the same other. Round 0 warms up
-    and is not returned.
+    The order turns with each round, so none always comes after the same other.
 
     Args:
-        peers: each is told the number of the round, from 0.
+        peers: each is told the number of the round, from 1.
+        warm_up: whether a round 0 comes first, of which nothing is returned.
     """
     found: dict[str, list[T]] = {name: [] for name in peers}
-    for number in range(rounds + 1):
-        names = list(peers) if number % 2 else list(reversed(peers))
+    for number in range(0 if warm_up else 1, rounds + 1):
+        names = list(peers) if number % 2 else list(peers)[::-1]
         for name in names:
             result = peers[name](number)
             if number:

@@ -2,7 +2,8 @@
 
 ``/mp4/<bytes>.mp4`` are the videos it was told to make, ``/jpeg/<n>.jpg`` are pictures without
 number, none like another. It obeys Range and If-Range, sends strong ETags, keeps connections open,
-says its port in JSON once it listens, and serves until stdin ends. Linux only.
+says its port and where the videos are in JSON once it listens, and serves until stdin ends. Linux
+only.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class Source:
     def __init__(self, media: Media, mp4_bytes: list[int], jpeg_bytes: int) -> None:
         self._videos = {f"/mp4/{size}.mp4": _hold(media, size) for size in mp4_bytes}
         self._jpeg_prefix = media.make_jpeg_prefix(jpeg_bytes)
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the videos are, in the order of their sizes as given."""
+        return list(self._videos)
 
     def converse(self, connection: socket.socket) -> None:
         """Answer on one connection until the client is done."""
@@ -126,11 +132,10 @@ def main() -> None:
     given = parser.parse_args()
     source = Source(Media(given.folder), given.mp4, given.jpeg)
     listener = socket.create_server((HOST, 0), backlog=1024)
-    serving = threading.Thread(
-        target=serve_forever, args=(listener, source.converse), daemon=True
-    )
+    serving = threading.Thread(target=serve_forever, args=(listener, source.converse), daemon=True)
     serving.start()
-    sys.stdout.write(json.dumps({"port": listener.getsockname()[1]}) + "\n")
+    ready = {"port": listener.getsockname()[1], "videos": source.paths}
+    sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
     sys.stdin.read()
 

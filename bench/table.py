@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from bench.rounds import Spread
 
 
 class Judged(StrEnum):
@@ -32,34 +31,34 @@ class Line:
 
     Attributes:
         work: what is done.
-        unit: of both figures.
-        ours: Headrace's figure; None on lines that only tell of another peer.
+        unit: of all figures.
+        ours: Headrace's figure of each round.
         peer_name: who is beside it.
-        peer: the peer's figure, or None where there is no peer.
+        peer: the peer's figure of each round; empty where there is no peer.
         bounds: None on lines that are told for information.
     """
 
     work: str
     unit: str
-    ours: Spread | None
+    ours: Sequence[float]
     peer_name: str = ""
-    peer: Spread | None = None
+    peer: Sequence[float] = ()
     bounds: Bounds | None = None
 
     @property
     def ratio(self) -> float | None:
         """Headrace's median over the peer's."""
-        if self.ours is None or self.peer is None or not self.peer.median:
+        if not self.peer:
             return None
-        return self.ours.median / self.peer.median
+        return statistics.median(self.ours) / statistics.median(self.peer)
 
     @property
     def reached(self) -> str:
         """``goal``, ``floor``, ``no``, or nothing where nothing is to be reached."""
-        if self.bounds is None or self.ours is None:
+        if self.bounds is None:
             return ""
         judged = self.bounds.judged
-        figure = self.ours.median if judged is Judged.OURS_AT_MOST else self.ratio
+        figure = statistics.median(self.ours) if judged is Judged.OURS_AT_MOST else self.ratio
         if figure is None:
             return "no"
         for name, bound in (("goal", self.bounds.goal), ("floor", self.bounds.floor)):
@@ -91,10 +90,11 @@ def draw_table(lines: Sequence[Line]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in drawn]
 
 
-def _show(figure: Spread | None) -> str:
-    if figure is None:
+def _show(values: Sequence[float]) -> str:
+    if not values:
         return ""
-    median, low, high = (_round(value) for value in (figure.median, figure.low, figure.high))
+    low, high = _round(min(values)), _round(max(values))
+    median = _round(statistics.median(values))
     return median if low == high else f"{median} ({low}..{high})"
 
 

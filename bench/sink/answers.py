@@ -61,9 +61,7 @@ def write_listing(bucket: str, prefix: str, found: Mapping[str, Stored]) -> byte
     modified = "2020-01-01T00:00:00.000Z"
     contents = "".join(
         "<Contents>"
-        + write_elements(
-            Key=key, LastModified=modified, ETag=f'"{one.etag}"', Size=one.size_bytes
-        )
+        + write_elements(Key=key, LastModified=modified, ETag=f'"{one.etag}"', Size=one.size_bytes)
         + "</Contents>"
         for key, one in found.items()
     )

@@ -1,0 +1,189 @@
+"""The worker's transfer path: what runs between claim and finish, without database and probe.
+
+The only module that knows how a worker is put together, so the only one to change with it. All
+that moves, hashes, judges and stores bytes is the worker's own: ``open_source``, ``store_source``,
+the door, the store, the sender of parts. What stands in is what needs PostgreSQL (the lease, the
+notes of finished parts) and ffprobe.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from ingest.config import Settings
+from ingest.formats import Format
+from ingest.model import Lease, MediaInfo, Order, Task
+from ingest.states import Status
+from ingest.urls import parse_source_url
+from storage.objects import s3
+from storage.objects.store import ObjectHeaders, ObjectStore, Part, Upload
+from storage.records.database import Database
+from storage.signals import Signals
+from workers.attempt import Attempt, Tools
+from workers.checkpoints import Checkpoints
+from workers.egress import Egress, Policy
+from workers.fetch import Limits, open_source
+from workers.leases import HeldLease, LeaseKeeper
+from workers.metrics import WorkerMetrics
+from workers.placement import Placement
+from workers.probe import Prober
+from workers.storing import store_source
+
+
+class HeadracePeer:
+    """Transfers as a worker with these settings does; ``worker_slots`` at once where it has many.
+
+    Args:
+        settings: those of a worker; its database and Redis are never asked.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tools = _build_tools(settings)
+        self._slots = ThreadPoolExecutor(settings.worker_slots, thread_name_prefix="slot")
+
+    def transfer_one(self, url: str, key: str) -> str:
+        """Store what a URL has under a key; return its sha256 in hex."""
+        attempt = _begin(self._tools, url, key)
+        settings = self._settings
+        limits = Limits(
+            max_bytes=settings.max_bytes,
+            total_timeout_s=settings.total_timeout_s,
+            lowest_bps=settings.lowest_bps,
+            lowest_window_s=settings.lowest_window_s,
+            max_redirects=settings.max_redirects,
+        )
+        source = open_source(self._tools.egress, attempt.url, limits)
+        try:
+            return store_source(attempt, source, None).sha256
+        finally:
+            source.close()
+
+    def transfer_many(self, urls: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """Store what many URLs have, each under its key; return the sha256 of each in hex."""
+        return list(self._slots.map(self.transfer_one, urls, keys))
+
+
+def _build_tools(settings: Settings) -> Tools:
+    """Build what :func:`workers.app.build_tools` does, as far as a transfer needs it."""
+    slots = settings.worker_slots
+    senders = slots * settings.parts_in_flight
+    # Both connect when they are first asked, and are not.
+    database = Database(settings.sqlalchemy_url)
+    signals = Signals(settings.redis_url.get_secret_value())
+    return Tools(
+        settings=settings,
+        database=database,
+        signals=signals,
+        store=s3.connect(settings, pool_size=senders + slots),
+        egress=Egress(
+            Policy(
+                connect_timeout_s=settings.connect_timeout_s,
+                read_timeout_s=settings.first_byte_timeout_s,
+                allowed=settings.dangerous_allow_addresses,
+                ca_file=settings.source_ca_file,
+            ),
+            pool_size=slots,
+        ),
+        prober=_NoProber(),
+        leases=LeaseKeeper(
+            database, signals, worker="bench", slots=slots, lease_s=1, heartbeat_s=1
+        ),
+        metrics=WorkerMetrics(slots),
+        executor=ThreadPoolExecutor(senders, thread_name_prefix="part"),
+    )
+
+
+def _begin(tools: Tools, url: str, key: str) -> Attempt:
+    now = datetime.now(UTC)
+    folder, _, filename = key.rpartition("/")
+    task = Task(
+        id="task_bench",
+        project_id="proj_bench",
+        kind="ingest",
+        status=Status.PROCESSING,
+        order=Order(url, folder or None, filename, None, None, None, None),
+        file_id="file_bench",
+        media_id="med_bench",
+        attempt=1,
+        max_attempts=1,
+        error=None,
+        request_id="req_bench",
+        created=now,
+        started=now,
+        finished=None,
+        updated=now,
+        tries=1,
+        next_attempt_at=None,
+        outage_since=None,
+    )
+    lease = Lease(task, key_prefix="", attempt=1, worker="bench")
+    return Attempt(
+        tools,
+        HeldLease(lease, time.monotonic, good_until=math.inf),
+        parse_source_url(url),
+        Placement(tools.store, tools.database, lease),
+        _NoCheckpoints(tools.store, lease.attempt),
+    )
+
+
+class _NoCheckpoints(Checkpoints):
+    """Begins uploads as a worker does; writes nothing down."""
+
+    def __init__(self, store: ObjectStore, attempt: int) -> None:
+        self.begun_by = attempt
+        self._store = store
+
+    def begin(
+        self,
+        key: str,
+        headers: ObjectHeaders,
+        *,
+        part_bytes: int,  # noqa: ARG002
+        size_bytes: int | None,  # noqa: ARG002
+        etag: str | None,  # noqa: ARG002
+        head: bytes,  # noqa: ARG002
+    ) -> Upload:
+        """Begin an upload."""
+        return self._store.begin(key, headers)
+
+    def note(self, part: Part, digests: bytes | None) -> None:
+        """Forget that the store has a part."""
+
+
+class _NoProber(Prober):
+    """Says of every file what a probe would say of none."""
+
+    def __init__(self) -> None:
+        """Look for no ffprobe."""
+
+    def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
+        """Say what the sniffer said."""
+        del content
+        return _describe(sniffed)
+
+    def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
+        """Say what the sniffer said."""
+        del url, head
+        return _describe(sniffed)
+
+
+def _describe(sniffed: Format) -> MediaInfo:
+    nothing = dict.fromkeys(
+        (
+            "codec", "width", "height", "orientation", "rotation", "transparency", "animated",
+            "frames", "duration_s", "fps", "bitrate_bps", "language",
+        )
+    )  # fmt: skip
+    return MediaInfo(
+        kind=sniffed.kind,
+        type=sniffed.type,
+        container=sniffed.container,
+        extension=sniffed.extension,
+        streams=(),
+        **nothing,
+    )

@@ -1,0 +1,93 @@
+"""Many small files, by the transfer path alone, into SeaweedFS: files a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.bed import JPEG_BYTES, Bed, show_runs
+from bench.python_peer import PythonPeer
+from bench.rclone import copy_many, measure_start, write_urls
+from bench.rounds import Run, choose_fastest, interleave
+from bench.store import Store, describe_stack
+from bench.table import Bounds, Judged, Line
+from cli.local import LocalStack
+
+_FILES = 2000
+_TUNING_FILES = 500
+_TUNING_ROUNDS = 1
+_ROUNDS = 3
+_TRANSFERS = (4, 8, 16, 32)
+_STARTS = 5
+_BOUNDS = Bounds(Judged.RATIO_AT_LEAST, 1.1, 1.35)
+
+
+def measure_small(bed: Bed) -> list[Line]:
+    """Measure 2,000 pictures of 100 KiB."""
+    with (
+        bed.open_source() as source,
+        LocalStack(bed.folder / "small", with_roles=False) as stack,
+    ):
+        store = describe_stack(stack.environ)
+        with bed.open_python_peers(["headrace", "plain"], source.port, store) as python:
+            work = _Work(bed, store, source.url)
+            start_s = min(measure_start(store).elapsed_s for _ in range(_STARTS))
+            tuned = interleave(
+                {
+                    str(transfers): work.make_rclone(transfers, start_s, _TUNING_FILES)
+                    for transfers in _TRANSFERS
+                },
+                _TUNING_ROUNDS,
+            )
+            for name, tries in tuned.items():
+                bed.say(f"  rclone --transfers {name}: {show_runs(tries)}")
+            best = choose_fastest(tuned)
+            peers = {name: work.make_python(peer, name) for name, peer in python.items()}
+            peers["rclone"] = work.make_rclone(int(best), start_s, _FILES)
+            runs = interleave(peers, bed.pick_rounds(_ROUNDS))
+        for name in runs:
+            bed.check_hashes(store, work.expect(name, 1, _FILES), name)
+    bed.notes.append(
+        f"2,000 x 100 KiB: rclone ran with --transfers {best}; its start, {start_s:.2f} s, is not "
+        "counted."
+    )
+    rates = {name: [_FILES / run.elapsed_s for run in found] for name, found in runs.items()}
+    cpu = {name: [run.cpu_s * 1000 / _FILES for run in found] for name, found in runs.items()}
+    title = "2,000 x 100 KiB, transfer path"
+    shown = f"rclone copyurl --urls --transfers {best}"
+    return [
+        Line(title, "files/s", rates["headrace"], shown, rates["rclone"], _BOUNDS),
+        Line(title, "CPU ms a file", cpu["headrace"], shown, cpu["rclone"]),
+        Line(title, "files/s", rates["headrace"], "requests, boto3", rates["plain"]),
+    ]
+
+
+class _Work:
+    """The same files for everybody, under names of their own."""
+
+    def __init__(self, bed: Bed, store: Store, source_url: str) -> None:
+        self._bed = bed
+        self._store = store
+        self._urls = [f"{source_url}/jpeg/{number}.jpg" for number in range(_FILES)]
+        self._hashes = [bed.media.hash_jpeg(JPEG_BYTES, number) for number in range(_FILES)]
+
+    def expect(self, name: str, number: int, files: int) -> Mapping[str, str]:
+        """Return the sha256 by key of what somebody stores in a round."""
+        return {
+            f"{name}/{number}/{at}.jpg": sha256 for at, sha256 in enumerate(self._hashes[:files])
+        }
+
+    def make_python(self, peer: PythonPeer, name: str) -> Callable[[int], Run]:
+        """Return what lets a peer in Python store them all."""
+        return lambda number: peer.transfer(self._urls, self.expect(name, number, _FILES))
+
+    def make_rclone(self, transfers: int, start_s: float, files: int) -> Callable[[int], Run]:
+        """Return what lets rclone store as many, with so many at once."""
+
+        def run(number: int) -> Run:
+            name = "rclone" if files == _FILES else f"tuning-{transfers}"
+            csv_file = self._bed.folder / "urls.csv"
+            write_urls(csv_file, self._urls[:files], list(self.expect(name, number, files)))
+            done = copy_many(self._store, csv_file, transfers)
+            return Run(done.elapsed_s - start_s, done.cpu_s)
+
+        return run
