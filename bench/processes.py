@@ -62,7 +62,11 @@ class LineProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=_END_S)
+        try:
+            self._process.communicate(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     @property
     def pid(self) -> int:
