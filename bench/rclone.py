@@ -62,12 +62,9 @@ class Tuning:
 TUNINGS = (
     Tuning("16Mi", 4),
     Tuning("8Mi", 4),
-    Tuning("32Mi", 4),
     Tuning("16Mi", 2),
-    Tuning("16Mi", 8),
     Tuning("64Mi", 4),
     Tuning("16Mi", 4, streams=4),
-    Tuning("32Mi", 2, streams=2),
     Tuning("", 1),
 )
 
