@@ -2,36 +2,29 @@
 
 ``/mp4/<bytes>.mp4`` are the videos it was told to make, ``/jpeg/<n>.jpg`` are pictures without
 number, none like another. It obeys Range and If-Range, sends strong ETags, keeps connections open,
-says its port and where the videos are in JSON once it listens, and serves until stdin ends. Linux
-only.
+says its port and where the videos are in JSON once it listens, and serves until stdin ends.
+
+It sends with plain ``send`` from memory: on the loopback that is half as fast again as
+``sendfile`` and costs its reader less, since what it sends lies in larger pieces.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import mmap
 import re
 import socket
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.media import Media, make_jpeg_end
 from bench.wire import HOST, Inlet, RequestHead, parse_range, serve_forever
 
 _JPEG = re.compile(r"/jpeg/(\d+)\.jpg")
-_MORE = socket.MSG_MORE
-_SEND_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Video:
-    """A file in memory that the kernel sends from."""
-
-    fd: int
-    size_bytes: int
+# Less at once costs more calls; more does not stay in the processor's cache.
+_SEND_BYTES = 1024 * 1024
 
 
 class Source:
@@ -65,7 +58,7 @@ class Source:
             connection.sendall(_write_head(404, "none", 0, None, 0))
             return
         end = b"" if picture is None else make_jpeg_end(int(picture[1]))
-        size_bytes = video.size_bytes if video else len(self._jpeg_prefix) + len(end)
+        size_bytes = len(video) if video else len(self._jpeg_prefix) + len(end)
         etag = f'"{size_bytes}{head.path}"'
         kind = "video/mp4" if video else "image/jpeg"
         obeyed = head.headers.get("if-range") in {None, etag}
@@ -80,24 +73,18 @@ class Source:
         if head.method == "HEAD":
             connection.sendall(answer)
         elif video:
-            connection.sendall(answer, _MORE)
-            _send_file(connection, video.fd, first, stop)
+            connection.sendall(answer)
+            for at in range(first, stop, _SEND_BYTES):
+                connection.sendall(video[at : min(at + _SEND_BYTES, stop)])
         else:
             connection.sendall(answer + (self._jpeg_prefix + end)[first:stop])
 
 
-def _hold(media: Media, size_bytes: int) -> _Video:
-    fd = os.memfd_create(f"mp4-{size_bytes}")
-    with os.fdopen(os.dup(fd), "wb") as file:
-        for piece in media.make_mp4(size_bytes).read_pieces(0, size_bytes):
-            file.write(piece)
-    return _Video(fd, size_bytes)
-
-
-def _send_file(connection: socket.socket, fd: int, first: int, end: int) -> None:
-    at = first
-    while at < end:
-        at += os.sendfile(connection.fileno(), fd, at, min(end - at, _SEND_BYTES))
+def _hold(media: Media, size_bytes: int) -> memoryview:
+    held = mmap.mmap(-1, size_bytes)
+    for piece in media.make_mp4(size_bytes).read_pieces(0, size_bytes):
+        held.write(piece)
+    return memoryview(held)
 
 
 def _write_head(
