@@ -46,6 +46,13 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+class S3Checksum(StrEnum):
+    """What a store verifies bodies by."""
+
+    CRC32C = "crc32c"
+    MD5 = "md5"
+
+
 class Addressing(StrEnum):
     """Where the bucket stands in an S3 URL."""
 
@@ -83,6 +90,11 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(None, description="Secret of the access key")
     s3_addressing: Addressing = Field(
         Addressing.AUTO, description="`path`, `virtual`, or `auto` (path if an endpoint is set)"
+    )
+
+    s3_checksum: S3Checksum = Field(
+        S3Checksum.CRC32C,
+        description="What guards bodies on their way: `crc32c`, or `md5` for stores without it",
     )
 
     api_url: str | None = Field(
@@ -139,7 +151,12 @@ class Settings(BaseSettings):
     part_bytes: int = Field(
         8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"
     )
-    parts_in_flight: int = Field(2, ge=1, le=32, description="Parts one ingest uploads at once")
+    parts_in_flight: int = Field(
+        3, ge=1, le=32, description="Parts in flight for each slot; one ingest alone may have all"
+    )
+    source_connections: int = Field(
+        12, ge=1, le=64, description="Connections one ingest may open to a source that needs many"
+    )
     max_bytes: int = Field(
         64 * 1024**3, ge=1, le=MAX_OBJECT_BYTES, description="The longest source that is taken"
     )

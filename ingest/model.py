@@ -122,11 +122,16 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class FinishedPart:
-    """A part that the store has; ``digests`` is None where Python cannot export their state."""
+    """A part that the store has.
+
+    ``digests`` is the state of the file's digests behind it, None where Python cannot export that;
+    ``crc32c`` is of the part.
+    """
 
     number: int
     etag: str
     digests: bytes | None
+    crc32c: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

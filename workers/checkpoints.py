@@ -171,7 +171,7 @@ class Checkpoints:
         if not self._can_serve_others:
             return
         with self._lock:
-            self._unnoted.append(FinishedPart(part.number, part.etag, digests))
+            self._unnoted.append(FinishedPart(part.number, part.etag, digests, part.crc32c))
             try:
                 with self._database.transaction() as connection:
                     for one in self._unnoted:

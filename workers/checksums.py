@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 
-import google_crc32c
+import crc32c
 
 from ingest.errors import ChecksumMismatch
 from workers.digests import Buffer, Digest, Digests, find_digests
@@ -17,8 +17,6 @@ from workers.digests import Buffer, Digest, Digests, find_digests
 # Leads each exported state. To be raised whenever what follows changes.
 _VERSION = b"1"
 _CRC32C_BYTES = 4
-# google_crc32c reads bytes objects alone: this much is copied at a time.
-_PIECE_BYTES = 1024 * 1024
 
 
 class _Crc32c:
@@ -26,10 +24,7 @@ class _Crc32c:
         self._value = value
 
     def update(self, data: Buffer, /) -> None:
-        with memoryview(data) as view:
-            for start in range(0, len(view), _PIECE_BYTES):
-                piece = bytes(view[start : start + _PIECE_BYTES])
-                self._value = google_crc32c.extend(self._value, piece)
+        self._value = crc32c.crc32c(data, self._value)
 
     def hexdigest(self) -> str:
         return f"{self._value:08x}"

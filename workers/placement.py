@@ -14,7 +14,14 @@ from ingest.errors import FileExists, ServiceError, StorageUnavailable, UploadLo
 from ingest.logs import get_logger
 from ingest.model import Lease
 from ingest.naming import make_disposition
-from storage.objects.store import ObjectHeaders, ObjectStore, Part, StoredObject, Upload
+from storage.objects.store import (
+    Content,
+    ObjectHeaders,
+    ObjectStore,
+    Part,
+    StoredObject,
+    Upload,
+)
 from storage.records import lookups
 from storage.records.database import Database
 
@@ -81,8 +88,8 @@ class Placement:
         get_logger(__name__).warning("placement.cleared_leftover", key=key)
         self._store.delete(key, if_etag=found.etag)
 
-    def put(self, key: str, content: bytes | bytearray, headers: ObjectHeaders) -> None:
-        """Store a file of one part.
+    def put(self, key: str, content: Content, headers: ObjectHeaders, sha256: str) -> None:
+        """Store a file of one part; ``sha256`` is the content's, in hex.
 
         Raises:
             FileExists, StorageUnavailable
@@ -90,27 +97,31 @@ class Placement:
         self._touched = key
         for _ in range(_MOST_CLEARINGS):
             with suppress(FileExists):
-                self._store.put(key, content, headers, overwrite=False)
+                self._store.put(key, content, headers, overwrite=False, sha256=sha256)
                 return
             self.clear(key)
-        self._store.put(key, content, headers, overwrite=False)
+        self._store.put(key, content, headers, overwrite=False, sha256=sha256)
 
-    def complete(self, upload: Upload, parts: Sequence[Part]) -> None:
+    def complete(self, upload: Upload, parts: Sequence[Part], size_bytes: int) -> None:
         """Make a longer file visible from all its parts.
+
+        Args:
+            size_bytes: how long it is; the store has to say so too.
 
         Raises:
             FileExists, StorageUnavailable, UploadLost
         """
         self._touched = upload.key
         # Done already: by a request whose answer was lost, or by an attempt taken for dead.
-        if self.is_own(upload.key):
-            return
-        self.clear(upload.key)
-        try:
-            self._store.complete(upload, parts, overwrite=False)
-        except (FileExists, StorageUnavailable, UploadLost):
-            if not self.is_own(upload.key):
-                raise
+        if not self.is_own(upload.key):
+            self.clear(upload.key)
+            try:
+                self._store.complete(upload, parts, overwrite=False)
+            except (FileExists, StorageUnavailable, UploadLost):
+                if not self.is_own(upload.key):
+                    raise
+        if not self.is_own(upload.key, size_bytes):
+            raise StorageUnavailable("The object store does not hold what was sent.")
 
     @property
     def may_be_stored(self) -> bool:

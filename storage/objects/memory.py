@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ingest.errors import FileExists, UploadLost
+import crc32c
+
+from ingest.errors import FileExists, StorageUnavailable, UploadLost
 from storage.objects.store import (
     Content,
     ObjectHeaders,
@@ -47,8 +49,18 @@ class MemoryObjectStore:
     def check(self) -> None:
         """A dictionary is always there."""
 
-    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+    def put(
+        self,
+        key: str,
+        body: Content,
+        headers: ObjectHeaders,
+        *,
+        overwrite: bool,
+        sha256: str | None = None,
+    ) -> None:
         """Store an object."""
+        if sha256 not in {None, hashlib.sha256(body).hexdigest()}:
+            raise StorageUnavailable("Other bytes arrived than were hashed.")
         with self._lock:
             found = _Object(bytes(body), headers, _make_etag(bytes(body)))
             self._place(key, found, overwrite=overwrite)
@@ -61,11 +73,16 @@ class MemoryObjectStore:
             self._uploads[upload.upload_id] = _Upload(key, headers, datetime.now(UTC))
             return upload
 
-    def put_part(self, upload: Upload, number: int, body: Content) -> Part:
+    def put_part(
+        self, upload: Upload, number: int, body: Content, checksum: int | None = None
+    ) -> Part:
         """Store one part."""
+        actual = crc32c.crc32c(body)
+        if checksum not in {None, actual}:
+            raise StorageUnavailable("Other bytes arrived than were hashed.")
         with self._lock:
             self._get_upload(upload).parts[number] = bytes(body)
-            return Part(number, _make_etag(bytes(body)))
+            return Part(number, _make_etag(bytes(body)), actual)
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Join the parts into an object."""

@@ -1,23 +1,38 @@
-"""S3 and what speaks its protocol, through boto3.
+"""S3 and what speaks its protocol: boto3 for control, :mod:`storage.objects.wire` for bodies.
 
 ``If-None-Match: *`` guards what may not be overwritten (stores that ignore it are covered by the
 unique name in the database), ``If-Match`` what may not be deleted. Lists are read page by page; a
-store that repeats a page makes no walk endless. What fails after botocore's retries is
+store that repeats a page makes no walk endless. What fails after all tries is
 ``StorageUnavailable``.
+
+Bodies are guarded by what the store checks at once: an object of one piece by its SHA-256, a part
+by its CRC32C, and the list of parts at the end by those again. Stores that take neither are sent an
+MD5 (``HEADRACE_S3_CHECKSUM``).
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import crc32c
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ingest.errors import FileExists, StorageUnavailable, UploadLost
-from storage.objects.s3_client import BRISK, PATIENT, Patience, make_client
+from ingest.config import S3Checksum
+from ingest.errors import StorageUnavailable, UploadLost
+from storage.objects.refusals import (
+    EXISTS_CODES,
+    MISSING_CODES,
+    explain_refusal,
+    explain_silence,
+)
+from storage.objects.s3_client import BRISK, PATIENT, Patience, S3Access
 from storage.objects.store import (
     Content,
     ObjectHeaders,
@@ -27,24 +42,21 @@ from storage.objects.store import (
     StoredPart,
     Upload,
 )
+from storage.objects.wire import Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
+        CompletedPartTypeDef,
         CompleteMultipartUploadRequestTypeDef,
+        CreateMultipartUploadRequestTypeDef,
         DeleteObjectRequestTypeDef,
         ListMultipartUploadsRequestTypeDef,
-        PutObjectRequestTypeDef,
     )
 
     from ingest.config import Settings
 
 __all__ = ["BRISK", "PATIENT", "Patience", "S3ObjectStore", "connect"]
-
-_EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-_MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
-_LOST_CODES = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
-_NO_BUCKET_CODES = frozenset({"NoSuchBucket"})
 
 
 class S3ObjectStore:
@@ -54,12 +66,23 @@ class S3ObjectStore:
         bucket: the bucket everything lands in; it must exist.
         client: talks to the store from here.
         public_client: signs URLs for downloaders, who may know the store by another address.
+        wire: carries bodies.
+        checksum: what guards them.
     """
 
-    def __init__(self, bucket: str, client: S3Client, public_client: S3Client) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        client: S3Client,
+        public_client: S3Client,
+        wire: Wire,
+        checksum: S3Checksum = S3Checksum.CRC32C,
+    ) -> None:
         self._bucket = bucket
         self._client = client
         self._public_client = public_client
+        self._wire = wire
+        self._checksum = checksum
 
     def check(self) -> None:
         """Ask for the bucket.
@@ -70,46 +93,58 @@ class S3ObjectStore:
         with self._translate("read the bucket"):
             self._client.head_bucket(Bucket=self._bucket)
 
-    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+    def put(
+        self,
+        key: str,
+        body: Content,
+        headers: ObjectHeaders,
+        *,
+        overwrite: bool,
+        sha256: str | None = None,
+    ) -> None:
         """Store an object in one request."""
-        request: PutObjectRequestTypeDef = {
+        sent = {
+            "Content-Type": headers.content_type,
+            "Content-Disposition": headers.content_disposition,
+            **{f"x-amz-meta-{name}": value for name, value in headers.metadata.items()},
+        }
+        if not overwrite:
+            sent["If-None-Match"] = "*"
+        if self._checksum is S3Checksum.CRC32C:
+            digest = hashlib.sha256(body).digest() if sha256 is None else bytes.fromhex(sha256)
+            sent["x-amz-checksum-sha256"] = _encode(digest)
+        else:
+            sent["Content-MD5"] = _hash_md5(body)
+        self._wire.put("store an object", key, "", body, sent)
+
+    def begin(self, key: str, headers: ObjectHeaders) -> Upload:
+        """Begin a multipart upload."""
+        request: CreateMultipartUploadRequestTypeDef = {
             "Bucket": self._bucket,
             "Key": key,
-            # botocore sends a bytearray as it is; only its stubs do not say so.
-            "Body": cast("bytes", body),
             "ContentType": headers.content_type,
             "ContentDisposition": headers.content_disposition,
             "Metadata": headers.metadata,
         }
-        if not overwrite:
-            request["IfNoneMatch"] = "*"
-        with self._translate("store an object"):
-            self._client.put_object(**request)
-
-    def begin(self, key: str, headers: ObjectHeaders) -> Upload:
-        """Begin a multipart upload."""
+        if self._checksum is S3Checksum.CRC32C:
+            request["ChecksumAlgorithm"] = "CRC32C"
         with self._translate("begin an upload"):
-            answer = self._client.create_multipart_upload(
-                Bucket=self._bucket,
-                Key=key,
-                ContentType=headers.content_type,
-                ContentDisposition=headers.content_disposition,
-                Metadata=headers.metadata,
-            )
-            return Upload(key, answer["UploadId"])
+            return Upload(key, self._client.create_multipart_upload(**request)["UploadId"])
 
-    def put_part(self, upload: Upload, number: int, body: Content) -> Part:
+    def put_part(
+        self, upload: Upload, number: int, body: Content, checksum: int | None = None
+    ) -> Part:
         """Store one part."""
-        with self._translate("store a part"):
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=upload.key,
-                UploadId=upload.upload_id,
-                PartNumber=number,
-                # See put().
-                Body=cast("bytes", body),
-            )
-            return Part(number, answer["ETag"])
+        checksum = crc32c.crc32c(body) if checksum is None else checksum
+        query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='~')}"
+        if self._checksum is S3Checksum.CRC32C:
+            guard = {"x-amz-checksum-crc32c": _encode_crc32c(checksum)}
+        else:
+            guard = {"Content-MD5": _hash_md5(body)}
+        answer = self._wire.put("store a part", upload.key, query, body, guard)
+        if "ETag" not in answer:
+            raise StorageUnavailable("The object store took a part and named no ETag.")
+        return Part(number, answer["ETag"], checksum)
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Make the object visible."""
@@ -117,9 +152,7 @@ class S3ObjectStore:
             "Bucket": self._bucket,
             "Key": upload.key,
             "UploadId": upload.upload_id,
-            "MultipartUpload": {
-                "Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
-            },
+            "MultipartUpload": {"Parts": [self._name_part(part) for part in parts]},
         }
         if not overwrite:
             request["IfNoneMatch"] = "*"
@@ -134,7 +167,7 @@ class S3ObjectStore:
                     Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
                 )
             except ClientError as error:
-                if _read_code(error) not in _MISSING_CODES:
+                if _read_code(error) not in MISSING_CODES:
                     raise
 
     def list_parts(self, upload: Upload) -> Sequence[StoredPart] | None:
@@ -196,7 +229,7 @@ class S3ObjectStore:
             try:
                 answer = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
-                if _read_code(error) in _MISSING_CODES:
+                if _read_code(error) in MISSING_CODES:
                     return None
                 raise
             metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
@@ -223,10 +256,10 @@ class S3ObjectStore:
                 self._client.delete_object(**request)
             except ClientError as error:
                 code = _read_code(error)
-                if code in _EXISTS_CODES:
+                if code in EXISTS_CODES:
                     # SeaweedFS answers 412 where nothing is, too; AWS answers 404.
                     return self.describe(key) is None
-                if code not in _MISSING_CODES:
+                if code not in MISSING_CODES:
                     raise
         return True
 
@@ -250,24 +283,20 @@ class S3ObjectStore:
             operation = "head_object" if head else "get_object"
             return client.generate_presigned_url(operation, Params=params, ExpiresIn=ttl_s)
 
+    def _name_part(self, part: Part) -> CompletedPartTypeDef:
+        named: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
+        if self._checksum is S3Checksum.CRC32C and part.crc32c is not None:
+            named["ChecksumCRC32C"] = _encode_crc32c(part.crc32c)
+        return named
+
     @contextmanager
     def _translate(self, verb: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            code = _read_code(error)
-            if code in _EXISTS_CODES:
-                raise FileExists("An object with this key is in the bucket already.") from error
-            if code in _LOST_CODES:
-                raise UploadLost("The object store no longer has the upload.") from error
-            if code in _NO_BUCKET_CODES:
-                raise StorageUnavailable(f"There is no bucket '{self._bucket}'.") from error
-            raise StorageUnavailable(f"The object store refused to {verb}: {code}.") from error
+            raise explain_refusal(_read_code(error), verb, self._bucket) from error
         except (BotoCoreError, ResponseParserError, KeyError) as error:
-            name = type(error).__name__
-            raise StorageUnavailable(
-                f"The object store did not answer a request to {verb} ({name})."
-            ) from error
+            raise explain_silence(verb, error) from error
 
 
 def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT) -> S3ObjectStore:
@@ -280,14 +309,28 @@ def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT)
     Raises:
         ConfigError: boto3 does not take the endpoint.
     """
+    access = S3Access(settings, patience)
     endpoint = settings.s3_endpoint
     public_endpoint = settings.s3_public_endpoint or endpoint
-    client = make_client(settings, endpoint, pool_size, patience)
+    client = access.make_client(endpoint, pool_size)
     public = client
     if public_endpoint != endpoint:
-        public = make_client(settings, public_endpoint, 1, patience)
-    return S3ObjectStore(settings.s3_bucket, client, public)
+        public = access.make_client(public_endpoint, 1)
+    wire = access.make_wire(client, pool_size)
+    return S3ObjectStore(settings.s3_bucket, client, public, wire, settings.s3_checksum)
 
 
 def _read_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def _encode(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _encode_crc32c(checksum: int) -> str:
+    return _encode(checksum.to_bytes(4, "big"))
+
+
+def _hash_md5(body: Content) -> str:
+    return _encode(hashlib.md5(body, usedforsecurity=False).digest())

@@ -1,7 +1,8 @@
 """How boto3 is set up for Headrace, and how long it may try.
 
-Each body carries a CRC32 that the store checks (botocore's default, ``when_supported``). Single
-requests are retried in botocore's ``standard`` mode, as often as the ``Patience`` says.
+boto3 is the control plane: it begins, completes, aborts, lists, deletes and signs. What carries
+bytes goes over :mod:`storage.objects.wire`. Single requests are retried in botocore's ``standard``
+mode, as often as the ``Patience`` says.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
 
 from ingest.errors import ConfigError
+from storage.objects.wire import Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,43 +39,61 @@ PATIENT = Patience(connect_timeout_s=5, read_timeout_s=60, attempts=4)
 BRISK = Patience(connect_timeout_s=2, read_timeout_s=5, attempts=1)
 
 
-def make_client(
-    settings: Settings, endpoint: str | None, pool_size: int, patience: Patience
-) -> S3Client:
-    """Build a client; opens no connection yet.
+class S3Access:
+    """One account at one store, and whatever speaks to it."""
 
-    Args:
-        endpoint: where the store is; None for AWS.
-        pool_size: connections that may be open at once.
-
-    Raises:
-        ConfigError: boto3 does not take the endpoint.
-    """
-    try:
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=settings.s3_region,
+    def __init__(self, settings: Settings, patience: Patience) -> None:
+        self._settings = settings
+        self._patience = patience
+        self._core = botocore.session.get_session()
+        self._session = boto3.session.Session(
             aws_access_key_id=_reveal(settings.s3_access_key_id),
             aws_secret_access_key=_reveal(settings.s3_secret_access_key),
-            config=Config(
-                signature_version="s3v4",
-                s3={
-                    "addressing_style": "path" if settings.s3_path_style else "virtual",
-                    # The CRC32 guards the body; hashing it again to sign it, which botocore does
-                    # over plain http, costs 0.95 CPU seconds a GiB.
-                    "payload_signing_enabled": False,
-                },
-                max_pool_connections=pool_size,
-                connect_timeout=patience.connect_timeout_s,
-                read_timeout=patience.read_timeout_s,
-                retries={"mode": "standard", "total_max_attempts": patience.attempts},
-                # The environment's proxies are for the outside; the store is the operator's own.
-                proxies={},
-            ),
+            botocore_session=self._core,
         )
-    except ValueError as error:
-        raise ConfigError(f"HEADRACE_S3_ENDPOINT is no endpoint: {error}") from error
+
+    def make_client(self, endpoint: str | None, pool_size: int) -> S3Client:
+        """Build a client; opens no connection yet.
+
+        Args:
+            endpoint: where the store is; None for AWS.
+            pool_size: connections that may be open at once.
+
+        Raises:
+            ConfigError: boto3 does not take the endpoint.
+        """
+        try:
+            return self._session.client(
+                "s3",
+                endpoint_url=endpoint,
+                region_name=self._settings.s3_region,
+                config=Config(
+                    signature_version="s3v4",
+                    s3={"addressing_style": "path" if self._settings.s3_path_style else "virtual"},
+                    # Bodies of media do not come this way.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                    max_pool_connections=pool_size,
+                    connect_timeout=self._patience.connect_timeout_s,
+                    read_timeout=self._patience.read_timeout_s,
+                    retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
+                    # The environment's proxies are for the outside; the store is the operator's.
+                    proxies={},
+                ),
+            )
+        except ValueError as error:
+            raise ConfigError(f"HEADRACE_S3_ENDPOINT is no endpoint: {error}") from error
+
+    def make_wire(self, client: S3Client, pool_size: int) -> Wire:
+        """Build what sends bodies to where a client speaks to."""
+        return Wire(
+            self._settings.s3_bucket,
+            client,
+            self._session.get_credentials(),
+            ca_file=self._core.get_config_variable("ca_bundle") or get_cert_path(verify=True),
+            pool_size=pool_size,
+            patience=self._patience,
+        )
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

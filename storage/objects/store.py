@@ -20,7 +20,8 @@ Obligations of every implementation (tests/contract checks each on all of them):
   is gone or that has not got the parts named. Where an object is in the way as well, ``complete``
   with ``overwrite=False`` may raise ``FileExists`` instead; what was completed already may be
   completed again while its object is there (SeaweedFS).
-- Each body is checked on its way: a store that received other bytes than were sent refuses them.
+- Each body is checked on its way: a store that received other bytes than the checksum is of refuses
+  them, which is ``StorageUnavailable`` like any other failure of the way.
 - What fails for want of the server raises ``StorageUnavailable`` (retryable).
 - Every method may be called from several threads.
 """
@@ -33,7 +34,7 @@ from datetime import datetime
 from typing import Protocol
 
 # A buffer is stored as it is; whoever calls keeps it unchanged until the call returns.
-Content = bytes | bytearray
+Content = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,14 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part the store has accepted; ``number`` counts from 1."""
+    """A part the store has accepted; ``number`` counts from 1.
+
+    ``crc32c`` is of its bytes, where that is known; the store compares it when it completes.
+    """
 
     number: int
     etag: str
+    crc32c: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +102,28 @@ class ObjectStore(Protocol):
     def check(self) -> None:
         """Ask for a sign of life of the bucket."""
 
-    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
-        """Store an object in one request."""
+    def put(
+        self,
+        key: str,
+        body: Content,
+        headers: ObjectHeaders,
+        *,
+        overwrite: bool,
+        sha256: str | None = None,
+    ) -> None:
+        """Store an object in one request; ``sha256`` is the body's, in hex, where it is known."""
 
     def begin(self, key: str, headers: ObjectHeaders) -> Upload:
         """Begin a multipart upload."""
 
-    def put_part(self, upload: Upload, number: int, body: Content) -> Part:
-        """Store one part; every part but the last is at least 5 MiB."""
+    def put_part(
+        self, upload: Upload, number: int, body: Content, checksum: int | None = None
+    ) -> Part:
+        """Store one part; every part but the last is at least 5 MiB.
+
+        Args:
+            checksum: the CRC32C of the body as it arrived here, so that damage in between is seen.
+        """
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Make the object visible from all its parts, in order of number."""

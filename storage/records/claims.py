@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, se
 from ingest.model import Lease
 from ingest.states import Status
 from storage.records.lookups import to_task
-from storage.records.tables import attempts, projects, tasks
-from storage.records.tasks import PENDING, PROCESSING, in_seconds, move
+from storage.records.tables import PENDING, PROCESSING, attempts, projects, tasks
+from storage.records.tasks import in_seconds, move
 
 # A task that lost this many leases in a row may be what kills its workers.
 _SUSPECT_AFTER = 2

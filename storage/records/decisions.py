@@ -12,8 +12,8 @@ from ingest.model import Task
 from ingest.signed_urls import find_host
 from ingest.states import Status
 from storage.records.lookups import to_task
-from storage.records.tables import tasks
-from storage.records.tasks import PROCESSING, close_attempt, free_name, move, reserve_name
+from storage.records.tables import PROCESSING, tasks
+from storage.records.tasks import close_attempt, free_name, move, reserve_name
 
 
 def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None:

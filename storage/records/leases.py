@@ -13,8 +13,8 @@ from sqlalchemy import Connection, exists, func, select, tuple_, update
 
 from ingest.errors import AttemptsExhausted, LeaseLost, WorkerStopped
 from ingest.states import Status
-from storage.records.tables import parts, tasks
-from storage.records.tasks import PROCESSING, close_attempt, free_name, in_seconds, move
+from storage.records.tables import PROCESSING, parts, tasks
+from storage.records.tasks import close_attempt, free_name, in_seconds, move
 
 
 def extend_leases(

@@ -12,7 +12,7 @@ from ingest.errors import Failure
 from ingest.model import Attempt, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
 from storage.records.listing import Window, read_page
-from storage.records.tables import attempts, tasks
+from storage.records.tables import PROCESSING, attempts, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,13 @@ def read_end(connection: Connection, lease: Lease) -> Status | None:
     )
     status = connection.execute(query).scalar_one_or_none()
     return None if status is None else Status(status)
+
+
+def count_running(connection: Connection, source_host: str) -> int:
+    """Return how many attempts run whose sources are at a host."""
+    return connection.execute(
+        select(func.count()).where(tasks.c.status == PROCESSING, tasks.c.source_host == source_host)
+    ).scalar_one()
 
 
 def list_attempts(

@@ -22,11 +22,16 @@ from sqlalchemy import (
     String,
     Table,
     func,
+    literal,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ingest.states import Status
+
+# Written into SQL, not bound: a plan for any status could not use the partial indexes.
+PENDING = literal(Status.PENDING.value, literal_execute=True)
+PROCESSING = literal(Status.PROCESSING.value, literal_execute=True)
 
 # None is SQL's NULL, not the JSON value null: "IS NULL" must mean what it says.
 _Json = JSONB(none_as_null=True)
@@ -229,6 +234,8 @@ parts = Table(
     Column("etag", String, nullable=False),
     # The digests of the file up to the end of this part.
     Column("digests", LargeBinary),
+    # Of the part; completing an upload names it.
+    Column("crc32c", BigInteger),
     # The attempt that sent it.
     Column("sent_by", Integer, nullable=False),
     ForeignKeyConstraint(

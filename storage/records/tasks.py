@@ -41,10 +41,6 @@ from ingest.states import Status, find_sources
 from storage.records.lookups import to_task
 from storage.records.tables import attempts, names, tasks
 
-# Written into SQL, not bound: a plan for any status could not use the partial indexes.
-PENDING = literal(Status.PENDING.value, literal_execute=True)
-PROCESSING = literal(Status.PROCESSING.value, literal_execute=True)
-
 
 def create(
     connection: Connection,

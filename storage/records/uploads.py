@@ -106,6 +106,7 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
         parts.c.number,
         parts.c.etag,
         parts.c.digests,
+        parts.c.crc32c,
         parts.c.sent_by,
     ]
     wanted = select(
@@ -114,6 +115,7 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
         literal(part.number),
         literal(part.etag),
         literal(part.digests, parts.c.digests.type),
+        literal(part.crc32c, parts.c.crc32c.type),
         literal(lease.attempt),
     ).where(
         uploads.c.task_id == lease.task.id,
@@ -128,6 +130,7 @@ def note_part(connection: Connection, lease: Lease, begun_by: int, part: Finishe
             set_={
                 "etag": adding.excluded.etag,
                 "digests": adding.excluded.digests,
+                "crc32c": adding.excluded.crc32c,
                 "sent_by": adding.excluded.sent_by,
             },
         ).returning(parts.c.number)
@@ -146,13 +149,13 @@ def find(connection: Connection, task_id: str) -> Checkpoint | None:
     if row is None:
         return None
     finished = connection.execute(
-        select(parts.c.number, parts.c.etag, parts.c.digests)
+        select(parts.c.number, parts.c.etag, parts.c.digests, parts.c.crc32c)
         .where(parts.c.task_id == task_id, parts.c.begun_by == row.begun_by)
         .order_by(parts.c.number)
     )
     # Parts are sent side by side: what follows a gap was finished for nothing.
     whole = [
-        FinishedPart(part.number, part.etag, part.digests)
+        FinishedPart(part.number, part.etag, part.digests, part.crc32c)
         for number, part in enumerate(finished, 1)
         if part.number == number
     ]

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import CTE, ColumnElement, Connection, func, select, text, union_all, update
 
-from storage.records.tables import tasks
-from storage.records.tasks import PENDING, PROCESSING, in_seconds
+from storage.records.tables import PENDING, PROCESSING, tasks
+from storage.records.tasks import in_seconds
 
 # A namespace of advisory locks, as those in ``tasks``.
 _DISPATCH_LOCK = 3

@@ -182,6 +182,8 @@ BAD = {
     "max_attempts": ["0", "101", "9" * 5000],
     "part_bytes": [str(MIN_PART_BYTES - 1), str(512 * MIB + 1), "8MiB"],
     "parts_in_flight": ["0", "33"],
+    "source_connections": ["0", "65"],
+    "s3_checksum": ["none", "sha256"],
     "max_bytes": ["0", str(MAX_OBJECT_BYTES + 1)],
     "connect_timeout_s": ["0", "inf", "nan"],
     "first_byte_timeout_s": ["0", "inf"],

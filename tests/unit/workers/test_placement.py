@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -27,12 +28,20 @@ class ForgetfulStore(MemoryObjectStore):
         super().__init__()
         self.answers_to_lose = 1
 
-    def put(self, key: str, body: Content, headers: ObjectHeaders, *, overwrite: bool) -> None:
+    def put(
+        self,
+        key: str,
+        body: Content,
+        headers: ObjectHeaders,
+        *,
+        overwrite: bool,
+        sha256: str | None = None,
+    ) -> None:
         """Store; the second request of a client that heard nothing finds its own object."""
-        super().put(key, body, headers, overwrite=overwrite)
+        super().put(key, body, headers, overwrite=overwrite, sha256=sha256)
         if self.answers_to_lose:
             self.answers_to_lose -= 1
-            super().put(key, body, headers, overwrite=overwrite)
+            super().put(key, body, headers, overwrite=overwrite, sha256=sha256)
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Complete; the upload is gone when a client that heard nothing asks again."""
@@ -73,7 +82,8 @@ def place(store: MemoryObjectStore, attempt: int) -> Placement:
 
 
 def put(placement: Placement, content: bytes) -> None:
-    placement.put(KEY, content, placement.make_headers("video/mp4", "name.mp4"))
+    sha256 = hashlib.sha256(content).hexdigest()
+    placement.put(KEY, content, placement.make_headers("video/mp4", "name.mp4"), sha256)
 
 
 def test_a_put_whose_answer_was_lost_is_not_taken_for_a_strangers_object() -> None:
@@ -90,7 +100,7 @@ def begin(store: MemoryObjectStore, placement: Placement) -> tuple[Upload, list[
 def test_a_completion_whose_answer_was_lost_counts() -> None:
     store = ForgetfulStore()
     placement = place(store, 1)
-    placement.complete(*begin(store, placement))
+    placement.complete(*begin(store, placement), 6)
     assert store.read(KEY) == b"aaaacc"
 
 
@@ -99,8 +109,8 @@ def test_an_upload_that_a_dead_attempt_completed_after_all_counts() -> None:
     first, second = place(store, 1), place(store, 2)
     upload, parts = begin(store, first)
     second.begun_by = 1
-    first.complete(upload, parts)
-    second.complete(upload, parts)
+    first.complete(upload, parts, 6)
+    second.complete(upload, parts, 6)
     assert store.read(KEY) == b"aaaacc"
 
 
@@ -110,7 +120,14 @@ def test_an_upload_that_is_gone_is_no_object() -> None:
     upload, parts = begin(store, placement)
     store.abort(upload)
     with pytest.raises(UploadLost):
-        placement.complete(upload, parts)
+        placement.complete(upload, parts, 6)
+
+
+def test_an_object_of_another_length_than_was_sent_does_not_count() -> None:
+    store = MemoryObjectStore()
+    placement = place(store, 1)
+    with pytest.raises(StorageUnavailable):
+        placement.complete(*begin(store, placement), 7)
 
 
 def test_an_earlier_attempt_left_its_object_and_the_next_one_replaces_it() -> None:

@@ -1,0 +1,178 @@
+"""The data plane: bodies on their way into the bucket, over a few pooled connections.
+
+boto3 spends more on a request than a small file costs, and copies bodies; so what carries bytes
+goes this way. Everything else stays boto3's: the address, the credentials and their refresh, and
+the signature, which is botocore's own signer. Invariants:
+
+- A body is sent from the caller's memory as it lies there, and not kept.
+- Every body carries a checksum that the store verifies; the signature does not cover the body again
+  (``UNSIGNED-PAYLOAD``), which would cost as much as hashing the file.
+- Each try is signed anew, so credentials that were refreshed in the middle of an upload are used.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, urlsplit
+
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+from urllib3 import HTTPConnectionPool, Timeout
+from urllib3.exceptions import HTTPError
+
+from storage.objects.refusals import TRANSIENT_CODES, explain_refusal, explain_silence
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+    from mypy_boto3_s3 import S3Client
+
+    from storage.objects.s3_client import Patience
+    from storage.objects.store import Content
+
+# Sent at once; a socket's time limit counts for each of these.
+_SLICE_BYTES = 256 * 1024
+_LONGEST_PAUSE_S = 20.0
+_CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
+_UNSIGNED = {"client_config": Config(s3={"payload_signing_enabled": False})}
+# Any key will do to learn how the bucket is addressed; this one needs no encoding.
+_SAMPLE_KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the bucket is: the pool of its host, its URL, and the path its keys stand behind."""
+
+    pool: HTTPConnectionPool
+    root: str
+    path: str
+
+
+class Wire:
+    """Sends bodies to one bucket. Safe to use from several threads.
+
+    Args:
+        client: knows where the bucket is.
+        credentials: sign each request; None where there are none, which is told when one is sent.
+        ca_file: the certificates that an https endpoint is checked by.
+        pool_size: connections that are kept.
+        pause: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        client: S3Client,
+        credentials: Credentials | None,
+        *,
+        ca_file: str | None,
+        pool_size: int,
+        patience: Patience,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._bucket = bucket
+        self._client = client
+        self._credentials = credentials
+        self._ca_file = ca_file
+        self._pool_size = pool_size
+        self._patience = patience
+        self._pause = pause
+
+    def put(
+        self, verb: str, key: str, query: str, body: Content, headers: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """PUT a body; return the answer's headers.
+
+        Args:
+            verb: what this is for, in the words of an error.
+            query: of the URL, encoded and in the order of its names; may be empty.
+            headers: all but those that carry the request itself.
+
+        Raises:
+            FileExists, UploadLost: as the store says.
+            StorageUnavailable: it refused otherwise, or did not answer in all tries.
+        """
+        left = self._patience.attempts
+        while True:
+            left -= 1
+            try:
+                status, found, content = self._send(key, query, body, headers)
+            except (HTTPError, OSError, BotoCoreError) as error:
+                if not left:
+                    raise explain_silence(verb, error) from error
+            else:
+                if 200 <= status < 300:
+                    return found
+                code = _read_code(status, content)
+                if not left or not (status >= 500 or code in TRANSIENT_CODES):
+                    raise explain_refusal(code, verb, self._bucket)
+            doublings = self._patience.attempts - left - 1
+            # Spread, not secret.
+            self._pause(random.random() * min(_LONGEST_PAUSE_S, 2.0**doublings))  # noqa: S311
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        if "_place" in self.__dict__:
+            self._place.pool.close()
+
+    def _send(
+        self, key: str, query: str, body: Content, headers: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        place = self._place
+        target = place.path + quote(key, safe="/~")
+        if query:
+            target += f"?{query}"
+        request = AWSRequest("PUT", place.root + target, headers=dict(headers))
+        request.context.update(_UNSIGNED)
+        if self._credentials is None:
+            raise NoCredentialsError
+        S3SigV4Auth(self._credentials, "s3", self._client.meta.region_name).add_auth(request)
+        view = memoryview(body)
+        answer = place.pool.urlopen(
+            "PUT",
+            target,
+            # urllib3 hands on whatever a socket takes; only its stubs do not say so.
+            body=cast("Iterable[bytes]", _slice(view)) if len(view) else b"",
+            headers={**dict(request.headers.items()), "Content-Length": str(len(view))},
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+        )
+        return answer.status, answer.headers, answer.data
+
+    @cached_property
+    def _place(self) -> _Place:
+        # botocore decides: path or host, AWS's regions, the operator's endpoint.
+        signed = self._client.generate_presigned_url(
+            "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
+        )
+        url = urlsplit(signed)
+        root = f"{url.scheme}://{url.netloc}"
+        options = {"ca_certs": self._ca_file} if url.scheme == "https" else {}
+        pool = urllib3.connection_from_url(
+            root,
+            maxsize=self._pool_size,
+            timeout=Timeout(
+                connect=self._patience.connect_timeout_s, read=self._patience.read_timeout_s
+            ),
+            **options,
+        )
+        return _Place(pool, root, url.path.removesuffix(_SAMPLE_KEY))
+
+
+def _slice(view: memoryview) -> Iterator[memoryview]:
+    for start in range(0, len(view), _SLICE_BYTES):
+        yield view[start : start + _SLICE_BYTES]
+
+
+def _read_code(status: int, content: bytes) -> str:
+    found = _CODE.search(content)
+    return str(status) if found is None else found[1].decode()
