@@ -25,7 +25,7 @@ _FROM = re.compile(r"bytes=(\d+)-")
 def test_r1_large_files_are_complete_whatever_kills_their_workers(
     rig: Rig, tenant: Tenant, scale: Scale, figures: Figures
 ) -> None:
-    paths = [f"/video/r1-{number}" for number in range(scale.pick(3, 500))]
+    paths = [f"/brisk/r1-{number}" for number in range(scale.pick(3, 500))]
     with figures.row("R1", "kill -9 a worker") as row:
         limit = None if scale.full else 1
         with killing(rig.stack, rig.name_workers(), KILL_EVERY_S, scale.seed, limit=limit) as kills:

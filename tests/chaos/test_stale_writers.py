@@ -19,7 +19,7 @@ from tests.support.origin import Generated, Reply, Stall
 from tests.support.padding import pad_mp4
 from tests.support.waiting import wait_until
 
-LEASE_S = 1.5
+LEASE_S = 1.2
 SWEEP_EVERY_S = 0.2
 REFUSED_WITHIN_S = 15.0
 
