@@ -24,14 +24,16 @@ from storage.objects.store import ObjectHeaders, ObjectStore, Part, Upload
 from storage.records.database import Database
 from storage.signals import Signals
 from workers.attempt import Attempt, Tools
+from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
 from workers.egress import Egress, Policy
-from workers.fetch import Limits, open_source
 from workers.leases import HeldLease, LeaseKeeper
 from workers.metrics import WorkerMetrics
+from workers.opening import Opener
 from workers.placement import Placement
 from workers.probe import Prober
 from workers.storing import store_source
+from workers.watchdog import Cancellation
 
 
 class HeadracePeer:
@@ -42,24 +44,19 @@ class HeadracePeer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        # Nobody else has attempts at the host, and no database is there to be asked.
+        settings = settings.model_copy(update={"host_limit": 0})
         self._tools = _build_tools(settings)
         self._slots = ThreadPoolExecutor(settings.worker_slots, thread_name_prefix="slot")
 
     def transfer_one(self, url: str, key: str) -> str:
         """Store what a URL has under a key; return its sha256 in hex."""
         attempt = _begin(self._tools, url, key)
-        settings = self._settings
-        limits = Limits(
-            max_bytes=settings.max_bytes,
-            total_timeout_s=settings.total_timeout_s,
-            lowest_bps=settings.lowest_bps,
-            lowest_window_s=settings.lowest_window_s,
-            max_redirects=settings.max_redirects,
-        )
-        source = open_source(self._tools.egress, attempt.url, limits)
+        cancellation = Cancellation()
+        opener = Opener(attempt, cancellation)
+        source, _ = opener.open(None)
         try:
-            return store_source(attempt, source, None).sha256
+            return store_source(attempt, source, None, cancellation, opener.split(None)).sha256
         finally:
             source.close()
 
@@ -71,7 +68,7 @@ class HeadracePeer:
 def _build_tools(settings: Settings) -> Tools:
     """Build what :func:`workers.app.build_tools` does, as far as a transfer needs it."""
     slots = settings.worker_slots
-    senders = slots * settings.parts_in_flight
+    buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)
     # Both connect when they are first asked, and are not.
     database = Database(settings.sqlalchemy_url)
     signals = Signals(settings.redis_url.get_secret_value())
@@ -79,7 +76,7 @@ def _build_tools(settings: Settings) -> Tools:
         settings=settings,
         database=database,
         signals=signals,
-        store=s3.connect(settings, pool_size=senders + slots),
+        store=s3.connect(settings, pool_size=buffers.count),
         egress=Egress(
             Policy(
                 connect_timeout_s=settings.connect_timeout_s,
@@ -87,14 +84,16 @@ def _build_tools(settings: Settings) -> Tools:
                 allowed=settings.dangerous_allow_addresses,
                 ca_file=settings.source_ca_file,
             ),
-            pool_size=slots,
+            pool_size=buffers.count,
         ),
         prober=_NoProber(),
         leases=LeaseKeeper(
             database, signals, worker="bench", slots=slots, lease_s=1, heartbeat_s=1
         ),
         metrics=WorkerMetrics(slots),
-        executor=ThreadPoolExecutor(senders, thread_name_prefix="part"),
+        buffers=buffers,
+        readers=ThreadPoolExecutor(buffers.count, thread_name_prefix="reader"),
+        senders=ThreadPoolExecutor(buffers.count, thread_name_prefix="sender"),
     )
 
 
