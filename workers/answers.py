@@ -41,15 +41,22 @@ class Resume:
 
     ``from_byte`` bytes are here, some and not all; ``etag`` is the strong ETag and ``size_bytes``
     the length of the file they belong to. Of a file that is here as a whole nothing is to be asked.
+    With ``until`` no more than the bytes before that one are asked for.
     """
 
     from_byte: int
     etag: str
     size_bytes: int
+    until: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.from_byte < self.size_bytes:
+        if not 0 < self.from_byte < self.end_byte <= self.size_bytes:
             raise ValueError("there is nothing to go on from, or nothing to go on to")
+
+    @property
+    def end_byte(self) -> int:
+        """The first byte that is not asked for."""
+        return self.size_bytes if self.until is None else self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,15 @@ class Head:
         first_byte: where in the file the body begins.
         size_bytes: the length of the whole file, or None where only its end will tell.
         etag: the strong ETag, or None.
+        end_byte: where in the file the body ends; None as for ``size_bytes``.
+        ranged: whether the source answers ranges.
     """
 
     first_byte: int
     size_bytes: int | None
     etag: str | None
+    end_byte: int | None
+    ranged: bool
 
 
 def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
@@ -93,12 +104,13 @@ def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
         if not _is_whole(answer, length):
             refusal = SourceInvalid if resume is None else SourceChanged
             raise refusal("The source sent a part of the file as if it were the whole.")
-        return Head(0, length, etag)
+        return Head(0, length, etag, length, ranged=False)
     if resume is None:
-        return Head(0, _read_range_total(answer, length), etag)
+        total = _read_range_total(answer, length)
+        return Head(0, total, etag, total, ranged=True)
     if etag != resume.etag or not _is_rest(answer, length, resume):
         raise SourceChanged("The source sent something else than the rest of the file.")
-    return Head(resume.from_byte, resume.size_bytes, etag)
+    return Head(resume.from_byte, resume.size_bytes, etag, resume.end_byte, ranged=True)
 
 
 def _judge_status(answer: Answer, now: datetime) -> None:
@@ -163,10 +175,10 @@ def _is_rest(answer: Answer, length: int | None, resume: Resume) -> bool:
     found = _match_content_range(answer)
     if found is None or found[3] == "*":
         return False
-    wanted = (resume.from_byte, resume.size_bytes - 1, resume.size_bytes)
+    wanted = (resume.from_byte, resume.end_byte - 1, resume.size_bytes)
     if (int(found[1]), int(found[2]), int(found[3])) != wanted:
         return False
-    return length in {None, resume.size_bytes - resume.from_byte}
+    return length in {None, resume.end_byte - resume.from_byte}
 
 
 def _match_content_range(answer: Answer) -> re.Match[str] | None:

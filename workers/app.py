@@ -19,6 +19,7 @@ from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.broker import create_celery
+from workers.buffers import BufferPool
 from workers.digests import find_digests
 from workers.egress import Egress, Policy
 from workers.hearing import Hearing
@@ -61,7 +62,9 @@ def run_worker(settings: Settings) -> None:
         )
     finally:
         tools.leases.stop()
-        tools.executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (tools.readers, tools.senders):
+            executor.shutdown(wait=False, cancel_futures=True)
+        tools.prober.close()
         tools.egress.close()
         tools.signals.close()
         tools.database.close()
@@ -72,12 +75,12 @@ def build_tools(settings: Settings, worker: str) -> Tools:
     slots = settings.worker_slots
     database = Database(settings.sqlalchemy_url, pool_size=slots + 1)
     redis = Signals(settings.redis_url.get_secret_value())
-    senders = slots * settings.parts_in_flight
+    buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)
     return Tools(
         settings=settings,
         database=database,
         signals=redis,
-        store=s3.connect(settings, pool_size=senders + slots),
+        store=s3.connect(settings, pool_size=buffers.count),
         egress=Egress(
             Policy(
                 connect_timeout_s=settings.connect_timeout_s,
@@ -85,7 +88,7 @@ def build_tools(settings: Settings, worker: str) -> Tools:
                 allowed=settings.dangerous_allow_addresses,
                 ca_file=settings.source_ca_file,
             ),
-            pool_size=slots,
+            pool_size=buffers.count,
         ),
         prober=build_prober(
             settings.ffprobe_path,
@@ -104,7 +107,9 @@ def build_tools(settings: Settings, worker: str) -> Tools:
             heartbeat_s=settings.heartbeat_s,
         ),
         metrics=WorkerMetrics(slots),
-        executor=ThreadPoolExecutor(senders, thread_name_prefix="part"),
+        buffers=buffers,
+        readers=ThreadPoolExecutor(buffers.count, thread_name_prefix="reader"),
+        senders=ThreadPoolExecutor(buffers.count, thread_name_prefix="sender"),
     )
 
 

@@ -14,6 +14,7 @@ from ingest.urls import SourceUrl, parse_source_url
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
 from storage.signals import Signals
+from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
 from workers.egress import Egress
 from workers.leases import HeldLease, LeaseKeeper
@@ -34,7 +35,10 @@ class Tools:
     prober: Prober
     leases: LeaseKeeper
     metrics: WorkerMetrics
-    executor: Executor
+    buffers: BufferPool
+    # For what is read from sources and for what is sent to the store: neither waits for the other.
+    readers: Executor
+    senders: Executor
     clock: Callable[[], float] = time.monotonic
 
 

@@ -47,6 +47,8 @@ from workers.framing import StrictResponse
 from workers.resolving import Resolver
 from workers.watchdog import Call, Cancellation, Watchdog
 
+_LAST_BYTES = 16 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -79,8 +81,8 @@ class Answer:
         """Return every value of a header that was sent, apart, in order."""
         return list(self._response.raw.headers.getlist(name))
 
-    def read_some(self, limit: int) -> bytes:
-        """Read what has arrived, at most ``limit`` bytes; b"" at the end of the body.
+    def read_into(self, view: memoryview) -> int:
+        """Read what has arrived into memory, no more than fits; 0 at the end of the body.
 
         Raises:
             SourceTruncated: the connection ended before the body did.
@@ -90,16 +92,16 @@ class Answer:
         _check_wanted(self._call)
         self._call.allow(self._egress.policy.read_timeout_s)
         try:
-            piece: bytes | None = self._response.raw.read1(limit, decode_content=False)
+            count = _read_body(self._response.raw, view)
         except (HTTPError, OSError) as error:
             raise self._explain(error) from error
         finally:
             self._call.pause()
         # A connection that was shut down looks like the end of a body without a length.
         _check_wanted(self._call)
-        if not piece and self._call.expired:
+        if not count and self._call.expired:
             raise SourceTimeout("The source stopped sending.")
-        return piece or b""
+        return count
 
     def close(self) -> None:
         """Give the connection up; one that was read to its end goes back to the pool."""
@@ -109,7 +111,7 @@ class Answer:
     def _explain(self, error: HTTPError | OSError) -> IngestError:
         if self._call.aborted:
             return _give_up()
-        if self._call.expired or isinstance(error, ReadTimeoutError):
+        if self._call.expired or isinstance(error, (ReadTimeoutError, TimeoutError)):
             return SourceTimeout("The source stopped sending.")
         # Python's parser tells no malformed chunk from one that is not there.
         if any(isinstance(one, IncompleteRead) for one in (error, error.__cause__)):
@@ -188,6 +190,22 @@ class Egress:
         finally:
             call.pause()
             self._current.call = None
+
+
+# `Any` is urllib3's response as requests hands it over.
+def _read_body(raw: Any, view: memoryview) -> int:
+    """Read once from the wire, straight into memory where the body's length is its frame."""
+    head = raw._original_response  # noqa: SLF001 - http.client's own; urllib3 copies what it reads
+    left: int | None = raw.length_remaining
+    # urllib3 must see the end of a body itself, to take the connection back.
+    if left is not None and left > _LAST_BYTES and not head.chunked and head.length == left:
+        count: int = head.fp.readinto1(view[: left - _LAST_BYTES])
+        head.length -= count
+        raw.length_remaining -= count
+        return count
+    piece: bytes = raw.read1(len(view), decode_content=False) or b""
+    view[: len(piece)] = piece
+    return len(piece)
 
 
 def _check_wanted(call: Call) -> None:

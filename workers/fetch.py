@@ -49,6 +49,8 @@ class Source:
         size_bytes: the announced length of the whole file, or None.
         etag: the strong ETag, or None: what another attempt needs to go on from here.
         dispositions: every Content-Disposition that was sent, as it was sent.
+        ranged: whether the source answers ranges.
+        reading_s: seconds spent waiting for the source so far.
         resumed_from: where in the file the body began; 0 unless a rest was asked for and came.
         received_bytes: how much of the file is here, what lies before ``resumed_from`` included.
         ended: whether the end of the body was seen.
@@ -66,9 +68,11 @@ class Source:
         self.size_bytes = head.size_bytes
         self.etag = head.etag
         self.dispositions = answer.list_header("Content-Disposition")
+        self.ranged = head.ranged
         self.resumed_from = head.first_byte
         self.received_bytes = head.first_byte
         self.ended = False
+        self._end_byte = head.end_byte
         self._answer = answer
         self._limits = limits
         self._clock = clock
@@ -76,14 +80,16 @@ class Source:
         self._deadline = clock() + limits.total_timeout_s
         # Time spent waiting for the source alone: a slow object store must not look like a slow
         # source. The marks are (reading time, bytes) along the window of the lowest speed.
-        self._reading_s = 0.0
+        self.reading_s = 0.0
         self._marks: deque[tuple[float, int]] = deque([(0.0, head.first_byte)])
 
-    def fill(self, buffer: bytearray, after_piece: Callable[[], None] = lambda: None) -> int:
+    def fill(
+        self, buffer: bytearray | memoryview, take: Callable[[memoryview], None] = lambda _: None
+    ) -> int:
         """Read until the buffer is full or the body ends; return how many bytes were put in.
 
         Args:
-            after_piece: called whenever something has arrived; what it raises ends the reading.
+            take: called with each piece that has arrived; what it raises ends the reading.
 
         Raises:
             SourceTooLarge, SourceTruncated, SourceTimeout, SourceTooSlow, SourceUnavailable
@@ -92,15 +98,14 @@ class Source:
         view = memoryview(buffer)
         while filled < len(view) and not self.ended:
             began = self._clock()
-            piece = self._answer.read_some(min(_READ_BYTES, len(view) - filled))
-            self._reading_s += self._clock() - began
-            if not piece:
+            count = self._answer.read_into(view[filled : filled + _READ_BYTES])
+            self.reading_s += self._clock() - began
+            if not count:
                 self._check_end()
                 break
-            view[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._count(len(piece))
-            after_piece()
+            self._count(count)
+            take(view[filled : filled + count])
+            filled += count
         return filled
 
     def abort(self) -> None:
@@ -116,28 +121,28 @@ class Source:
 
     def _check_end(self) -> None:
         self.ended = True
-        if self.size_bytes is not None and self.received_bytes != self.size_bytes:
+        if self._end_byte is not None and self.received_bytes != self._end_byte:
             raise SourceTruncated(
-                f"The source ended after {self.received_bytes} of {self.size_bytes} bytes."
+                f"The source ended after {self.received_bytes} of {self._end_byte} bytes."
             )
 
     def _count(self, piece_bytes: int) -> None:
         self.received_bytes += piece_bytes
         if self.received_bytes > self._limits.max_bytes:
             raise _too_large(self.received_bytes, self._limits.max_bytes)
-        if self.size_bytes is not None and self.received_bytes > self.size_bytes:
+        if self._end_byte is not None and self.received_bytes > self._end_byte:
             raise SourceInvalid("The source sent more bytes than it announced.")
         if self._clock() > self._deadline:
             raise SourceTimeout(
                 f"The download took longer than {self._limits.total_timeout_s:g} s."
             )
         self._check_speed()
-        if self.received_bytes == self.size_bytes:
+        if self.received_bytes == self._end_byte:
             self.ended = True
 
     def _check_speed(self) -> None:
         window_s = self._limits.lowest_window_s
-        now = self._reading_s
+        now = self.reading_s
         # Some twenty marks a window are enough to see a drip.
         if now - self._marks[-1][0] >= window_s / 20:
             self._marks.append((now, self.received_bytes))
@@ -206,7 +211,8 @@ def _make_range_headers(resume: Resume | None) -> dict[str, str]:
     if resume is None:
         # A 206 tells the size and that ranges work; HEAD would break presigned URLs.
         return {"Range": "bytes=0-"}
-    return {"Range": f"bytes={resume.from_byte}-", "If-Range": resume.etag}
+    last = "" if resume.until is None else resume.until - 1
+    return {"Range": f"bytes={resume.from_byte}-{last}", "If-Range": resume.etag}
 
 
 def _read_location(answer: Answer) -> SourceUrl:

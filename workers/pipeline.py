@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import structlog
 
-from ingest.config import Settings
-from ingest.errors import HeadraceError, InternalError, LeaseLost, SourceChanged
+from ingest.errors import HeadraceError, InternalError, LeaseLost
 from ingest.logs import get_logger
 from ingest.model import File
 from storage.records import claims
-from workers.answers import Resume
 from workers.attempt import Attempt, Tools, begin_attempt
-from workers.checkpoints import Resumption
 from workers.endings import finish, let_go, settle
-from workers.fetch import Limits, Source, open_source
 from workers.filing import make_object_key
 from workers.leases import HeldLease
+from workers.opening import Opener
 from workers.storing import store_source, take_over
 from workers.watchdog import Cancellation
 
@@ -111,47 +108,10 @@ def _ingest(attempt: Attempt) -> File:
         attempt.placement.clear(make_object_key(attempt.lease, ""))
     cancellation = Cancellation()
     with attempt.held.interrupting(cancellation.abort):
-        source, found = _open(attempt, found, cancellation)
+        opener = Opener(attempt, cancellation)
+        source, found = opener.open(found)
         try:
             attempt.held.report(source.received_bytes, source.size_bytes)
-            return store_source(attempt, source, found)
+            return store_source(attempt, source, found, cancellation, opener.split(found))
         finally:
             source.close()
-
-
-def _open(
-    attempt: Attempt, found: Resumption | None, cancellation: Cancellation
-) -> tuple[Source, Resumption | None]:
-    """Open the source where ``found`` ends; if it has another file now, at its beginning."""
-    tools = attempt.tools
-    limits = _make_limits(tools.settings, attempt.lease.task.order.max_bytes)
-    if found is not None:
-        resume = Resume(found.from_byte, found.etag, found.size_bytes)
-        try:
-            source = open_source(
-                tools.egress,
-                attempt.url,
-                limits,
-                tools.clock,
-                resume=resume,
-                cancellation=cancellation,
-            )
-        except SourceChanged:
-            attempt.start_again()
-        else:
-            if source.resumed_from == found.from_byte:
-                return source, found
-            attempt.start_again()
-            return source, None
-    source = open_source(tools.egress, attempt.url, limits, tools.clock, cancellation=cancellation)
-    return source, None
-
-
-def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:
-    return Limits(
-        max_bytes=settings.max_bytes if max_bytes is None else min(max_bytes, settings.max_bytes),
-        total_timeout_s=settings.total_timeout_s,
-        lowest_bps=settings.lowest_bps,
-        lowest_window_s=settings.lowest_window_s,
-        max_redirects=settings.max_redirects,
-    )

@@ -7,7 +7,9 @@ written without a look at the lease.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import chain
 
 from ingest.config import Settings
 from ingest.disposition import find_source_name
@@ -19,16 +21,26 @@ from storage.objects.store import Part, Upload
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
 from workers.checksums import Checksums
-from workers.fetch import Source
 from workers.filing import choose_shown_name, make_file, make_object_key
+from workers.reading import PartReader, Splitting
+from workers.stream import Stream
 from workers.transfer import PartSender
+from workers.watchdog import Cancellation
 
 
-def store_source(attempt: Attempt, source: Source, found: Resumption | None) -> File:
+def store_source(
+    attempt: Attempt,
+    source: Stream,
+    found: Resumption | None,
+    cancellation: Cancellation,
+    splitting: Splitting | None,
+) -> File:
     """Read a source to its end, store it, probe it.
 
     Args:
         found: what the body goes on from; it begins at its ``from_byte``.
+        cancellation: of the attempt.
+        splitting: how the rest may be read over several connections, if it may.
 
     Returns:
         The File, which nobody knows of yet.
@@ -36,33 +48,40 @@ def store_source(attempt: Attempt, source: Source, found: Resumption | None) -> 
     Raises:
         IngestError, ServiceError: whatever ends the attempt.
     """
+    tools = attempt.tools
     checksums = Checksums(attempt.lease.task.order.checksum) if found is None else found.checksums
-    fill = _make_fill(attempt, source, checksums)
     if found is None:
-        first = bytearray(_choose_part_bytes(attempt.tools.settings, source.size_bytes))
-        filled = fill(first)
-        head = bytes(first[: min(filled, SNIFF_BYTES)])
+        part_bytes = _choose_part_bytes(tools.settings, source.size_bytes)
     else:
-        first = bytearray(found.checkpoint.part_bytes)
-        filled = fill(first)
-        head = found.checkpoint.head
-    sniffed = _judge_content(head)
-    name = find_source_name(source.dispositions, str(source.url))
-    if found is None and (filled < len(first) or source.ended):
-        del first[filled:]
-        media, key = _store_short(attempt, name, sniffed, first, checksums)
-    else:
-        upload, done = _open_upload(attempt, source, name, found, sniffed, head, len(first))
-        key = upload.key
-        _send(attempt, upload, done, first, filled, fill, checksums)
-        media = _probe_stored(attempt, key, sniffed, head)
+        part_bytes = found.checkpoint.part_bytes
+    with tools.buffers.open(part_bytes) as buffers:
+        reader = PartReader(
+            source, checksums, buffers, attempt.held, cancellation, splitting, tools.clock
+        )
+        with closing(reader.read()) as parts:
+            first = next(parts, None)
+            head = b"" if first is None else bytes(first.content[:SNIFF_BYTES])
+            if found is not None:
+                head = found.checkpoint.head
+            sniffed = _judge_content(head)
+            name = find_source_name(source.dispositions, str(source.url))
+            if first is None or (found is None and source.ended):
+                content = memoryview(b"") if first is None else first.content
+                media, key = _store_short(attempt, name, sniffed, content, checksums)
+            else:
+                upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
+                key = upload.key
+                sender = PartSender(tools.store, tools.senders, buffers, attempt.checkpoints.note)
+                stored = sender.send(upload, done, chain([first], parts))
+                _complete(attempt, upload, stored, reader.received_bytes, checksums)
+                media = _probe_stored(attempt, key, sniffed, head)
     return make_file(
         attempt.lease,
         attempt.url,
         source_name=name,
         key=key,
         sha256=checksums.sha256,
-        filesize_bytes=source.received_bytes,
+        filesize_bytes=reader.received_bytes,
         media=media,
     )
 
@@ -87,31 +106,11 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
     )
 
 
-def _make_fill(
-    attempt: Attempt, source: Source, checksums: Checksums
-) -> Callable[[bytearray], int]:
-    held = attempt.held
-
-    def note_piece() -> None:
-        # A slow source takes long over one buffer: others want to see it move, and a lost lease
-        # must end it now.
-        held.report(source.received_bytes, source.size_bytes)
-        held.check()
-
-    def fill(buffer: bytearray) -> int:
-        held.check()
-        filled = source.fill(buffer, note_piece)
-        checksums.update(memoryview(buffer)[:filled])
-        return filled
-
-    return fill
-
-
 def _store_short(
     attempt: Attempt,
     source_name: str | None,
     sniffed: Format,
-    content: bytearray,
+    content: memoryview,
     checksums: Checksums,
 ) -> tuple[MediaInfo, str]:
     checksums.verify()
@@ -120,13 +119,13 @@ def _store_short(
     name = choose_shown_name(attempt.lease, source_name, media.extension)
     headers = attempt.placement.make_headers(media.type, name, checksums.sha256)
     attempt.held.check()
-    attempt.placement.put(key, content, headers)
+    attempt.placement.put(key, content, headers, checksums.sha256)
     return media, key
 
 
 def _open_upload(
     attempt: Attempt,
-    source: Source,
+    source: Stream,
     source_name: str | None,
     found: Resumption | None,
     sniffed: Format,
@@ -134,7 +133,9 @@ def _open_upload(
     part_bytes: int,
 ) -> tuple[Upload, Sequence[Part]]:
     if found is not None:
-        return found.upload, [Part(part.number, part.etag) for part in found.checkpoint.parts]
+        return found.upload, [
+            Part(part.number, part.etag, part.crc32c) for part in found.checkpoint.parts
+        ]
     name = choose_shown_name(attempt.lease, source_name, sniffed.extension)
     upload = attempt.checkpoints.begin(
         make_object_key(attempt.lease, sniffed.extension),
@@ -147,22 +148,16 @@ def _open_upload(
     return upload, []
 
 
-def _send(
+def _complete(
     attempt: Attempt,
     upload: Upload,
-    done: Sequence[Part],
-    first: bytearray,
-    filled: int,
-    fill: Callable[[bytearray], int],
+    parts: Sequence[Part],
+    size_bytes: int,
     checksums: Checksums,
 ) -> None:
-    tools = attempt.tools
-    sender = PartSender(tools.store, tools.executor, tools.settings.parts_in_flight)
-    note = attempt.checkpoints.note
-    parts = sender.send(upload, done, first, filled, fill, note, checksums.export)
     checksums.verify()
     attempt.held.check()
-    attempt.placement.complete(upload, parts)
+    attempt.placement.complete(upload, parts, size_bytes)
 
 
 def _probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:
@@ -180,8 +175,7 @@ def _probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> M
 
 def _choose_part_bytes(settings: Settings, size_bytes: int | None) -> int:
     part_bytes = settings.part_bytes_for(size_bytes)
-    # One byte more than a small file has, so that its end is seen in the first fill.
-    return part_bytes if size_bytes is None else min(part_bytes, size_bytes + 1)
+    return part_bytes if size_bytes is None else max(1, min(part_bytes, size_bytes))
 
 
 def _judge_content(head: bytes) -> Format:

@@ -1,18 +1,18 @@
-"""From a source into the parts of an upload, in memory that does not depend on the file.
+"""Parts on their way into an upload, some at a time, as they come.
 
-One ingest holds ``parts_in_flight + 1`` buffers of one part each: while those in flight are sent,
-the next is filled. Buffers are used again as their parts are done. Whatever fails, nothing is on
-the wire any more when :meth:`PartSender.send` returns or raises; what becomes of the upload is the
-caller's to decide.
+Memory is bounded by the buffers that the parts come in (:mod:`workers.buffers`): whoever reads
+waits for one to be given back. Whatever fails, nothing is on the wire any more when
+:meth:`PartSender.send` returns or raises; what becomes of the upload is the caller's to decide.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, as_completed, wait
 
 from storage.objects.store import ObjectStore, Part, Upload
+from workers.buffers import Buffers
+from workers.reading import FilledPart
 
 
 class PartSender:
@@ -21,73 +21,63 @@ class PartSender:
     Args:
         store: where to.
         executor: runs the requests; shared by all ingests of a worker.
-        parts_in_flight: parts that are sent while the next one is filled.
+        buffers: where the parts' buffers are given back to.
+        note: told of each part that the store has taken, with the digests behind it; called from
+            any thread, and what it raises ends the sending.
     """
 
-    def __init__(self, store: ObjectStore, executor: Executor, parts_in_flight: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        executor: Executor,
+        buffers: Buffers,
+        note: Callable[[Part, bytes | None], None],
+    ) -> None:
         self._store = store
         self._executor = executor
-        self._parts_in_flight = parts_in_flight
+        self._buffers = buffers
+        self._note = note
 
     def send(
-        self,
-        upload: Upload,
-        done: Sequence[Part],
-        first: bytearray,
-        filled: int,
-        fill: Callable[[bytearray], int],
-        note: Callable[[Part, bytes | None], None],
-        export: Callable[[], bytes | None],
-    ) -> list[Part]:
+        self, upload: Upload, done: Sequence[Part], parts: Iterable[FilledPart]
+    ) -> Sequence[Part]:
         """Send what follows the parts that are done; return all parts.
 
         Args:
             done: the parts the store has already, from the first on.
-            first: the next part; its length is the part size.
-            filled: how much of it there is; less than its length only at the end of the file.
-            fill: puts the next bytes into a buffer and returns how many; less than its length
-                only at the end of the file.
-            note: told of each part that the store has taken, with what ``export`` gave when its
-                last byte was read; called from any thread, and what it raises ends the sending.
-            export: gives the state of the digests of what was filled so far.
 
         Raises:
-            StorageUnavailable, UploadLost, and whatever ``fill`` or ``note`` raise.
+            StorageUnavailable, UploadLost, and whatever ``parts`` or ``note`` raise.
         """
-        in_flight: deque[tuple[Future[Part], bytearray]] = deque()
-
-        def put(number: int, buffer: bytearray, digests: bytes | None) -> Part:
-            part = self._store.put_part(upload, number, buffer)
-            note(part, digests)
-            return part
-
+        sent = {part.number: part for part in done}
+        in_flight: dict[Future[Part], FilledPart] = {}
         try:
-            parts = list(done)
-            part_bytes = len(first)
-            buffer, number = first, len(parts)
-            while filled:
-                number += 1
-                if filled < part_bytes:
-                    del buffer[filled:]
-                in_flight.append((self._executor.submit(put, number, buffer, export()), buffer))
-                if filled < part_bytes:
-                    break
-                if len(in_flight) <= self._parts_in_flight:
-                    buffer = bytearray(part_bytes)
-                else:
-                    buffer = _take_oldest(in_flight, parts)
-                filled = fill(buffer)
-            while in_flight:
-                _take_oldest(in_flight, parts)
+            for number, part in enumerate(parts, len(done) + 1):
+                in_flight[self._executor.submit(self._put, upload, number, part)] = part
+                # One that has failed is noticed whatever goes before it.
+                _collect([one for one in in_flight if one.done()], in_flight, sent)
+            _collect(as_completed(list(in_flight)), in_flight, sent)
         except BaseException:
-            wait([future for future, _ in in_flight if not future.cancel()])
+            for future, part in in_flight.items():
+                if future.cancel():
+                    self._buffers.give(part.buffer)
+            wait(in_flight)
             raise
-        return parts
+        return [sent[number] for number in sorted(sent)]
+
+    def _put(self, upload: Upload, number: int, part: FilledPart) -> Part:
+        try:
+            stored = self._store.put_part(upload, number, part.content, part.crc32c)
+        finally:
+            self._buffers.give(part.buffer)
+        self._note(stored, part.digests)
+        return stored
 
 
-def _take_oldest(in_flight: deque[tuple[Future[Part], bytearray]], parts: list[Part]) -> bytearray:
-    """Wait for the part that was sent first; return its buffer."""
-    future, buffer = in_flight[0]
-    parts.append(future.result())
-    in_flight.popleft()
-    return buffer
+def _collect(
+    done: Iterable[Future[Part]], in_flight: dict[Future[Part], FilledPart], sent: dict[int, Part]
+) -> None:
+    for future in done:
+        part = future.result()
+        sent[part.number] = part
+        del in_flight[future]

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 from weakref import WeakSet
 
 _GLANCE_S = 0.2
@@ -80,6 +81,13 @@ class Call:
             self._socket = None
 
 
+class Abortable(Protocol):
+    """What can be ended from any thread, any number of times."""
+
+    def abort(self) -> None:
+        """End it now."""
+
+
 class Cancellation:
     """Lets any thread end the calls that another one makes, whatever they wait for.
 
@@ -89,22 +97,31 @@ class Cancellation:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # A call that its caller let go is none to be ended.
-        self._calls: WeakSet[Call] = WeakSet()
-        self._aborted = False
+        self._covered: WeakSet[Abortable] = WeakSet()
+        self._aborted = threading.Event()
 
-    def cover(self, call: Call) -> None:
-        """End this call with the others."""
+    @property
+    def aborted(self) -> bool:
+        """Whether it was used."""
+        return self._aborted.is_set()
+
+    def cover(self, one: Abortable) -> None:
+        """End this call, or all that another cancellation covers, with the others."""
         with self._lock:
-            self._calls.add(call)
-            if self._aborted:
-                call.abort()
+            self._covered.add(one)
+            if self.aborted:
+                one.abort()
 
     def abort(self) -> None:
         """End all calls, now and from now on; to be called at any time, any number of times."""
         with self._lock:
-            self._aborted = True
-            for call in self._calls:
-                call.abort()
+            self._aborted.set()
+            for one in self._covered:
+                one.abort()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until all is ended."""
+        self._aborted.wait(seconds)
 
 
 class Watchdog:

@@ -44,6 +44,8 @@ def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
         HEADRACE_RESEND_AFTER_S="2",
         HEADRACE_RETRY_BASE_S="0.1",
         HEADRACE_SHUTDOWN_GRACE_S=str(GRACE_S),
+        # One connection, so that what is fetched again is told by what was asked for.
+        HEADRACE_SOURCE_CONNECTIONS="1",
     ) as running:
         yield running
 

@@ -65,10 +65,13 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Resolve]:
 
 def _fetch(egress: Egress, url: str) -> bytes:
     answer = egress.get(parse_source_url(url), {"Connection": "close"})
+    buffer, found = memoryview(bytearray(65536)), b""
     try:
-        return b"".join(iter(lambda: answer.read_some(65536), b""))
+        while count := answer.read_into(buffer):
+            found += buffer[:count]
     finally:
         answer.close()
+    return found
 
 
 PROXIES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]

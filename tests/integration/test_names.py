@@ -62,10 +62,13 @@ def silence() -> Iterator[threading.Event]:
 
 def fetch(egress: Egress, url: str) -> bytes:
     answer = egress.get(parse_source_url(url), {"Connection": "close"})
+    buffer, found = memoryview(bytearray(65536)), b""
     try:
-        return b"".join(iter(lambda: answer.read_some(65536), b""))
+        while count := answer.read_into(buffer):
+            found += buffer[:count]
     finally:
         answer.close()
+    return found
 
 
 def test_an_ipv6_address_is_taken_where_it_is_excepted(egress: Egress, origin: Origin) -> None:

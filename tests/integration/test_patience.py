@@ -74,7 +74,7 @@ def test_a_source_that_drips_outside_of_its_body_is_dropped(pieces: Iterator[byt
 def _read_whole(egress: Egress, port: int) -> None:
     answer = egress.get(parse_source_url(f"http://127.0.0.1:{port}/"), {})
     try:
-        while answer.read_some(65536):
+        while answer.read_into(memoryview(bytearray(65536))):
             pass
     finally:
         answer.close()

@@ -24,6 +24,7 @@ from workers.egress import Answer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RESUME = Resume(from_byte=4, etag='"a"', size_bytes=10)
+PART = Resume(from_byte=4, etag='"a"', size_bytes=10, until=7)
 Pairs = list[tuple[str, str]]
 
 
@@ -157,7 +158,7 @@ def test_retry_after_is_kept_where_it_makes_sense(
     ],
 )
 def test_a_length_that_is_announced_is_known(status: int, headers: Pairs, size: int | None) -> None:
-    assert judge(status, headers) == Head(0, size, None)
+    assert judge(status, headers) == Head(0, size, None, size, ranged=status == 206)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,31 @@ def test_an_etag_that_is_weak_or_malformed_is_none(status: int, value: str) -> N
 @pytest.mark.parametrize("extra", [[], length("6"), [("Transfer-Encoding", "chunked")]])
 def test_the_rest_is_taken_where_it_is_exactly_the_rest(extra: Pairs) -> None:
     headers = [*etag('"a"'), *content_range("bytes 4-9/10"), *extra]
-    assert judge(206, headers, RESUME) == Head(4, 10, '"a"')
+    assert judge(206, headers, RESUME) == Head(4, 10, '"a"', 10, ranged=True)
+
+
+@pytest.mark.parametrize("extra", [[], length("3"), [("Transfer-Encoding", "chunked")]])
+def test_a_part_is_taken_where_it_is_exactly_the_part(extra: Pairs) -> None:
+    headers = [*etag('"a"'), *content_range("bytes 4-6/10"), *extra]
+    assert judge(206, headers, PART) == Head(4, 10, '"a"', 7, ranged=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        content_range("bytes 4-6/10"),
+        [*content_range("bytes 4-6/10"), *etag('"b"')],
+        [*content_range("bytes 4-9/10"), *etag('"a"')],
+        [*content_range("bytes 4-5/10"), *etag('"a"')],
+        [*content_range("bytes 4-7/10"), *etag('"a"')],
+        [*content_range("bytes 3-6/10"), *etag('"a"')],
+        [*content_range("bytes 4-6/11"), *etag('"a"')],
+        [*content_range("bytes 4-6/10"), *etag('"a"'), *length("6")],
+    ],
+)
+def test_a_part_that_is_not_the_one_asked_for_is_refused(headers: Pairs) -> None:
+    with pytest.raises(SourceChanged):
+        judge(206, headers, PART)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +284,8 @@ def test_a_rest_that_may_be_of_another_file_is_refused(headers: Pairs) -> None:
 @pytest.mark.parametrize("tag", ['"a"', '"b"', 'W/"a"', ""])
 def test_a_whole_file_is_taken_as_such_though_the_rest_was_asked_for(tag: str) -> None:
     headers = [*etag(tag), *length("12")]
-    assert judge(200, headers, RESUME) == Head(0, 12, tag if tag in {'"a"', '"b"'} else None)
+    known = tag if tag in {'"a"', '"b"'} else None
+    assert judge(200, headers, RESUME) == Head(0, 12, known, 12, ranged=False)
 
 
 @pytest.mark.parametrize("value", ["bytes 4-9/10", "bytes 0-5/10", "bytes 4-9/*"])
@@ -272,3 +298,9 @@ def test_a_rest_that_is_sent_as_a_whole_file_is_refused(value: str) -> None:
 def test_there_is_no_going_on_before_the_start_or_at_the_end(from_byte: int) -> None:
     with pytest.raises(ValueError, match="nothing to go on"):
         Resume(from_byte, '"a"', 10)
+
+
+@pytest.mark.parametrize("until", [0, 4, 11])
+def test_there_is_no_part_that_is_empty_or_goes_past_the_end(until: int) -> None:
+    with pytest.raises(ValueError, match="nothing to go on"):
+        Resume(4, '"a"', 10, until)

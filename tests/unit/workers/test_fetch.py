@@ -52,8 +52,10 @@ class FakeAnswer:
     def list_header(self, name: str) -> list[str]:
         return [value for one, value in self._pairs if one == name]
 
-    def read_some(self, limit: int) -> bytes:
-        return next(self._pieces, b"")[:limit]
+    def read_into(self, view: memoryview) -> int:
+        piece = next(self._pieces, b"")[: len(view)]
+        view[: len(piece)] = piece
+        return len(piece)
 
     def close(self) -> None:
         self.closed = True

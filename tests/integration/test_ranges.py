@@ -1,0 +1,198 @@
+"""The rest of a file over several connections, from a real server that does not always help."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import crc32c
+import pytest
+
+from ingest.errors import IngestError, SourceChanged, SourceForbidden, SourceUnavailable
+from ingest.urls import parse_source_url
+from tests.support.origin import Cut, Drip, Generated, Origin, Reply, Stall
+from workers.answers import Resume
+from workers.buffers import BufferPool
+from workers.egress import Egress, Policy
+from workers.fetch import Limits, Source, open_source
+from workers.ramp import Ramp
+from workers.ranges import RangedFile, RangeReader
+from workers.watchdog import Cancellation
+
+LIMITS = Limits(
+    max_bytes=10_000_000, total_timeout_s=60, lowest_bps=1, lowest_window_s=60, max_redirects=5
+)
+PART_BYTES = 65_536
+BODY = Generated(10 * PART_BYTES - 1000, seed=5)
+WHOLE = b"".join(BODY.read_pieces(0, BODY.size_bytes))
+FILE = RangedFile('"one"', BODY.size_bytes, PART_BYTES)
+GOOD = Reply(body=BODY, ranges=True, etag='"one"')
+
+
+@pytest.fixture
+def egress(origin: Origin) -> Iterator[Egress]:
+    opened = Egress(Policy(5, 30, frozenset({f"127.0.0.1:{origin.port}"})), pool_size=8)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(16) as running:
+        yield running
+
+
+@dataclass
+class Reading:
+    """Reads a file from its second part on, and counts."""
+
+    egress: Egress
+    executor: Executor
+    url: str
+    most: int = 4
+    pool: BufferPool = field(default_factory=lambda: BufferPool(1, 7, PART_BYTES))
+    checked: Callable[[int], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.cancellation = Cancellation()
+        self.open_now = self.most_open = 0
+        self._lock = threading.Lock()
+
+    def read(self) -> bytes:
+        ramp = Ramp(time.monotonic(), 1.0, lambda: self.most)
+        found = b""
+        with self.pool.open(PART_BYTES) as buffers:
+            reader = RangeReader(
+                FILE,
+                self._open,
+                buffers,
+                self.executor,
+                ramp,
+                opened=self._open(FILE.ask_for(2, 0)),
+                clock=time.monotonic,
+                cancellation=self.cancellation,
+                check=self.checked,
+            )
+            for part in reader.read(2):
+                piece = bytes(part.buffer[: part.size_bytes])
+                assert part.crc32c == crc32c.crc32c(piece)
+                found += piece
+                buffers.give(part.buffer)
+        return found
+
+    def _open(self, resume: Resume) -> Source:
+        source = open_source(
+            self.egress,
+            parse_source_url(self.url),
+            LIMITS,
+            resume=resume,
+            cancellation=self.cancellation,
+        )
+        with self._lock:
+            self.open_now += 1
+            self.most_open = max(self.most_open, self.open_now)
+        close = source.close
+
+        def count_close() -> None:
+            with self._lock:
+                self.open_now -= 1
+            close()
+
+        source.close = count_close  # type: ignore[method-assign]
+        return source
+
+
+def list_free(pool: BufferPool) -> int:
+    with pool.open(PART_BYTES) as buffers:
+        return sum(buffers.take_now() is not None for _ in range(pool.count + 1))
+
+
+def test_all_parts_come_in_order_each_asked_for_once(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    reading = Reading(egress, executor, origin.route("/ranges/good", GOOD))
+    assert reading.read() == WHOLE[PART_BYTES:]
+    asked = sorted(str(one.range) for one in origin.list_served("/ranges/good"))
+    firsts = range(PART_BYTES, BODY.size_bytes, PART_BYTES)
+    ends = (min(first + PART_BYTES, BODY.size_bytes) for first in firsts)
+    assert asked == sorted(
+        f"bytes={first}-{end - 1}" for first, end in zip(firsts, ends, strict=True)
+    )
+    assert {one.if_range for one in origin.list_served("/ranges/good")} == {'"one"'}
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_there_are_never_more_connections_than_are_allowed(
+    most: int, egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    drip = Drip(8192, 0.005)
+    url = origin.route(f"/ranges/most-{most}", replace(GOOD, drip=drip))
+    reading = Reading(egress, executor, url, most=most)
+    assert reading.read() == WHOLE[PART_BYTES:]
+    assert reading.most_open == most
+    assert reading.open_now == 0
+
+
+def test_a_part_that_broke_off_goes_on_where_it_was(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    url = origin.route("/ranges/cut", replace(GOOD, cut=Cut(10_000)), GOOD)
+    reading = Reading(egress, executor, url, most=1)
+    assert reading.read() == WHOLE[PART_BYTES:]
+    asked = [str(one.range) for one in origin.list_served("/ranges/cut")]
+    assert asked[:2] == [
+        f"bytes={PART_BYTES}-{2 * PART_BYTES - 1}",
+        f"bytes={PART_BYTES + 10_000}-{2 * PART_BYTES - 1}",
+    ]
+
+
+def test_a_source_that_refuses_for_a_moment_is_asked_again_by_fewer(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    busy = Reply(status=503, headers=(("Retry-After", "0"),))
+    url = origin.route("/ranges/busy", GOOD, busy, busy, GOOD)
+    assert Reading(egress, executor, url).read() == WHOLE[PART_BYTES:]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        pytest.param(replace(GOOD, etag='"two"'), SourceChanged, id="changed"),
+        pytest.param(replace(GOOD, ranges=False), SourceChanged, id="no ranges"),
+        pytest.param(Reply(status=403), SourceForbidden, id="refused"),
+        pytest.param(Reply(status=503), SourceUnavailable, id="busy for good"),
+        pytest.param(
+            Reply(status=429, headers=(("Retry-After", "3600"),)), SourceUnavailable, id="patience"
+        ),
+    ],
+)
+def test_a_part_that_cannot_be_had_ends_the_reading_and_frees_every_buffer(
+    reply: Reply, error: type[IngestError], egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    reading = Reading(egress, executor, origin.route(f"/ranges/bad-{id(reply)}", GOOD, reply))
+    with pytest.raises(error):
+        reading.read()
+    assert reading.open_now == 0
+    assert list_free(reading.pool) == reading.pool.count
+
+
+def test_who_may_not_go_on_does_not_wait_for_a_silent_source(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    stall = Stall(1000)
+    url = origin.route("/ranges/silent", replace(GOOD, stall=stall))
+
+    def give_up(received_bytes: int) -> None:
+        if stall.reached.is_set():
+            raise InterruptedError(received_bytes)
+
+    reading = Reading(egress, executor, url, checked=give_up)
+    began = time.monotonic()
+    with pytest.raises(InterruptedError):
+        reading.read()
+    assert time.monotonic() - began < 5
+    stall.released.set()
+    assert list_free(reading.pool) == reading.pool.count

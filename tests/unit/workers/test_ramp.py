@@ -1,0 +1,88 @@
+"""How many connections a source is worth, told by its rates alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from workers.ramp import Ramp
+
+MIB = 1024 * 1024
+
+
+class Simulation:
+    """A source that gives what ``find_rate`` says to so many connections, look by look."""
+
+    def __init__(self, find_rate: Callable[[int], float], most: int = 12) -> None:
+        self.now, self.received = 0.0, 0.0
+        self.most = most
+        self.find_rate = find_rate
+        self.ramp = Ramp(0.0, find_rate(1), lambda: self.most)
+        self.targets = [self.ramp.target]
+
+    def run(self, seconds: float, delivering: int | None = None) -> int:
+        """Go on for so long; return the target in the end."""
+        for _ in range(round(seconds / 0.02)):
+            self.now += 0.02
+            count = self.ramp.target if delivering is None else delivering
+            self.received += self.find_rate(count) * 0.02
+            self.ramp.look(self.now, round(self.received), count)
+            if self.targets[-1] != self.ramp.target:
+                self.targets.append(self.ramp.target)
+        return self.ramp.target
+
+
+def test_a_source_that_is_slow_on_each_connection_gets_all_that_are_allowed() -> None:
+    source = Simulation(lambda count: count * 20 * MIB)
+    assert source.run(1) == 12
+    assert source.targets == [4, 12]
+
+
+def test_a_source_whose_line_is_full_is_left_with_one() -> None:
+    source = Simulation(lambda _: 100.0 * MIB)
+    assert source.run(1) == 1
+    assert source.run(10) == 1
+
+
+def test_a_source_that_gives_a_little_more_keeps_them_and_gets_no_more() -> None:
+    source = Simulation(lambda count: min(count, 2) * 20.0 * MIB)
+    assert source.run(10) == 4
+
+
+def test_a_source_that_gives_no_more_at_the_second_step_goes_back_one() -> None:
+    source = Simulation(lambda count: min(count, 4) * 20.0 * MIB)
+    assert source.run(10) == 4
+    assert source.targets == [4, 12, 4]
+
+
+def test_connections_that_do_not_deliver_are_given_up_in_the_end() -> None:
+    source = Simulation(lambda count: count * 20.0 * MIB)
+    assert source.run(2.9, delivering=1) == 4
+    assert source.run(0.3, delivering=1) == 1
+
+
+def test_no_rate_is_measured_before_all_deliver() -> None:
+    source = Simulation(lambda count: count * 20.0 * MIB)
+    source.run(1, delivering=2)
+    assert source.targets == [4]
+    assert source.run(1) == 12
+
+
+@pytest.mark.parametrize(("before", "after"), [(12, 6), (4, 2), (1, 1)])
+def test_a_source_that_refuses_has_half_as_many_for_good(before: int, after: int) -> None:
+    source = Simulation(lambda count: count * 20.0 * MIB, most=before)
+    assert source.run(2) == before
+    source.ramp.slow_down()
+    assert source.run(10) == after
+
+
+def test_never_more_than_are_allowed_now() -> None:
+    source = Simulation(lambda count: count * 20.0 * MIB, most=3)
+    assert source.run(1) == 3
+    source.most = 1
+    assert source.run(3) == 1
+
+
+def test_a_most_of_none_still_leaves_the_one_there_is() -> None:
+    assert Simulation(lambda count: count * 20.0 * MIB, most=0).run(3) == 1

@@ -1,0 +1,121 @@
+"""How an attempt asks its source: for all of the file, for the rest of it, for a part of it.
+
+Invariants: what redirects led to is asked again first, and the task's own URL where that is
+refused, since an address that was handed out may have ended; all requests of one attempt share one
+time limit; a source host has no more connections than its share of ``host_limit``.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from ingest.config import Settings
+from ingest.errors import DatabaseUnavailable, SourceChanged, SourceForbidden, SourceNotFound
+from ingest.signed_urls import find_host
+from ingest.urls import SourceUrl
+from storage.records import lookups
+from workers.answers import Resume
+from workers.attempt import Attempt
+from workers.checkpoints import Resumption
+from workers.fetch import Limits, Source, open_source
+from workers.reading import Splitting
+from workers.stream import Stream
+from workers.watchdog import Cancellation
+
+
+class Opener:
+    """Opens the source of one attempt.
+
+    Args:
+        cancellation: of the attempt.
+    """
+
+    def __init__(self, attempt: Attempt, cancellation: Cancellation) -> None:
+        self._attempt = attempt
+        self._tools = attempt.tools
+        self._cancellation = cancellation
+        self._limits = _make_limits(attempt.tools.settings, attempt.lease.task.order.max_bytes)
+        self._deadline = self._tools.clock() + self._limits.total_timeout_s
+        self._led_to = attempt.url
+
+    def open(self, found: Resumption | None) -> tuple[Stream, Resumption | None]:
+        """Open the source where ``found`` ends; if it has another file now, at its beginning.
+
+        Raises:
+            IngestError: as :func:`workers.fetch.open_source`.
+        """
+        source = None if found is None else self._resume(found)
+        if source is None:
+            source, found = self._ask(self._attempt.url, None, self._cancellation), None
+        elif source.resumed_from == 0:
+            found = None
+        self._led_to = source.url
+        return Stream(source, self._reopen, self._cancellation), found
+
+    def split(self, found: Resumption | None) -> Splitting | None:
+        """Return how the rest of the file may be read over several connections, if it may.
+
+        Args:
+            found: what the attempt goes on from. One that begins anew after an earlier attempt
+                does not split: that one may have failed for it.
+        """
+        begins_anew = found is None and self._attempt.lease.attempt > 1
+        if begins_anew or self._tools.settings.source_connections == 1:
+            return None
+        return Splitting(self._ask_again, self._tools.readers, self._find_most)
+
+    def _resume(self, found: Resumption) -> Source | None:
+        resume = Resume(found.from_byte, found.etag, found.size_bytes)
+        try:
+            source = self._ask(self._attempt.url, resume, self._cancellation)
+        except SourceChanged:
+            source = None
+        if source is None or source.resumed_from != found.from_byte:
+            self._attempt.start_again()
+        return source
+
+    def _reopen(self, resume: Resume) -> Source:
+        return self._ask_again(resume, self._cancellation)
+
+    def _ask_again(self, resume: Resume, cancellation: Cancellation) -> Source:
+        try:
+            return self._ask(self._led_to, resume, cancellation)
+        except (SourceForbidden, SourceNotFound):
+            if self._led_to == self._attempt.url:
+                raise
+            return self._ask(self._attempt.url, resume, cancellation)
+
+    def _ask(self, url: SourceUrl, resume: Resume | None, cancellation: Cancellation) -> Source:
+        left_s = max(0.0, self._deadline - self._tools.clock())
+        return open_source(
+            self._tools.egress,
+            url,
+            replace(self._limits, total_timeout_s=left_s),
+            self._tools.clock,
+            resume=resume,
+            cancellation=cancellation,
+        )
+
+    def _find_most(self) -> int:
+        settings = self._tools.settings
+        if not settings.host_limit:
+            return settings.source_connections
+        running = settings.host_limit
+        # Without a word from the database nobody knows how many others there are: then one.
+        with suppress(DatabaseUnavailable), self._tools.database.transaction() as connection:
+            running = lookups.count_running(
+                connection, find_host(self._attempt.lease.task.order.url)
+            )
+        share = settings.host_limit // max(1, running)
+        return max(1, min(settings.source_connections, share))
+
+
+def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:
+    return Limits(
+        max_bytes=settings.max_bytes if max_bytes is None else min(max_bytes, settings.max_bytes),
+        total_timeout_s=settings.total_timeout_s,
+        lowest_bps=settings.lowest_bps,
+        lowest_window_s=settings.lowest_window_s,
+        max_redirects=settings.max_redirects,
+    )

@@ -1,0 +1,208 @@
+"""The rest of a file over several connections, given out in order.
+
+Each part is a request of its own, under the strong ETag of the file whose beginning is here
+already, so that no two versions are ever mixed. Invariants: a part is given out only whole; no
+connection is open and no buffer held when :meth:`RangeReader.read` has ended, however it ended;
+there are never more connections than :class:`workers.ramp.Ramp` allows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+
+import crc32c
+
+from ingest.errors import (
+    IngestError,
+    SourceChanged,
+    SourceTimeout,
+    SourceTooSlow,
+    SourceTruncated,
+    SourceUnavailable,
+)
+from workers.answers import Resume
+from workers.buffers import Buffers
+from workers.fetch import Source
+from workers.ramp import Ramp
+from workers.watchdog import Cancellation
+
+# What a try more may mend, at fewer connections.
+_PASSING = (SourceTimeout, SourceTooSlow, SourceTruncated, SourceUnavailable)
+_TRIES = 4
+_LONGEST_PAUSE_S = 5.0
+_GLANCE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPart:
+    """A part that is here: how much of the buffer it fills, and its CRC32C."""
+
+    buffer: bytearray
+    size_bytes: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangedFile:
+    """The file that is read: ``etag`` is strong."""
+
+    etag: str
+    size_bytes: int
+    part_bytes: int
+
+    @property
+    def part_count(self) -> int:
+        """How many parts it has."""
+        return -(-self.size_bytes // self.part_bytes)
+
+    def ask_for(self, number: int, done_bytes: int) -> Resume:
+        """Return the request for what is missing of a part, counted from 1."""
+        first = (number - 1) * self.part_bytes
+        until = min(first + self.part_bytes, self.size_bytes)
+        return Resume(first + done_bytes, self.etag, self.size_bytes, until)
+
+
+class RangeReader:
+    """Reads parts of one file side by side.
+
+    Args:
+        open_range: asks for a range; closing what it returns is the reader's.
+        buffers: the ingest's.
+        executor: runs the requests.
+        ramp: says how many at once.
+        clock: seconds, never running backwards.
+        opened: the range of the first part that is read, asked for already.
+        cancellation: ends the requests that ``open_range`` makes; used when the reading ends.
+        check: called now and then with the bytes received so far; raises if it is to end.
+    """
+
+    def __init__(
+        self,
+        file: RangedFile,
+        open_range: Callable[[Resume], Source],
+        buffers: Buffers,
+        executor: Executor,
+        ramp: Ramp,
+        *,
+        opened: Source,
+        clock: Callable[[], float],
+        cancellation: Cancellation,
+        check: Callable[[int], None],
+    ) -> None:
+        self._file = file
+        self._open_range = open_range
+        self._buffers = buffers
+        self._executor = executor
+        self._ramp = ramp
+        self._opened = {opened.resumed_from: opened}
+        self._clock = clock
+        self._cancellation = cancellation
+        self._check = check
+        self._lock = threading.Lock()
+        self._received_bytes = 0
+        self._delivering: set[int] = set()
+
+    def read(self, first: int) -> Iterator[FetchedPart]:
+        """Give out the parts from number ``first`` on; the receiver gives their buffers back.
+
+        Raises:
+            IngestError: a part cannot be had.
+        """
+        jobs: dict[int, tuple[Future[FetchedPart], bytearray]] = {}
+        upcoming = first
+        try:
+            for number in range(first, self._file.part_count + 1):
+                upcoming = self._start_jobs(jobs, upcoming)
+                while not jobs[number][0].done():
+                    self._wait(jobs)
+                    upcoming = self._start_jobs(jobs, upcoming)
+                # Until the result is there, the buffer is the job's.
+                part = jobs[number][0].result()
+                del jobs[number]
+                yield part
+        finally:
+            # A source that is silent must not be waited for.
+            if jobs:
+                self._cancellation.abort()
+            wait([job for job, _ in jobs.values() if not job.cancel()])
+            for _, buffer in jobs.values():
+                self._buffers.give(buffer)
+            for source in self._opened.values():
+                source.close()
+
+    def _start_jobs(
+        self, jobs: dict[int, tuple[Future[FetchedPart], bytearray]], upcoming: int
+    ) -> int:
+        """Start what may run beside what runs; return the number of the part that comes next."""
+        while upcoming <= self._file.part_count:
+            running = sum(not job.done() for job, _ in jobs.values())
+            if jobs and running >= self._ramp.target:
+                break
+            buffer = self._buffers.take_now() if jobs else self._buffers.take()
+            if buffer is None:
+                break
+            jobs[upcoming] = (self._executor.submit(self._fetch, upcoming, buffer), buffer)
+            upcoming += 1
+        return upcoming
+
+    def _wait(self, jobs: dict[int, tuple[Future[FetchedPart], bytearray]]) -> None:
+        running = [job for job, _ in jobs.values() if not job.done()]
+        wait(running, _GLANCE_S, FIRST_COMPLETED)
+        with self._lock:
+            received_bytes, delivering = self._received_bytes, len(self._delivering)
+        self._ramp.look(self._clock(), received_bytes, delivering)
+        self._check(received_bytes)
+
+    def _fetch(self, number: int, buffer: bytearray) -> FetchedPart:
+        tries, done_bytes, checksum = 0, 0, 0
+        view = memoryview(buffer)
+
+        def take(piece: memoryview) -> None:
+            nonlocal done_bytes, checksum
+            checksum = crc32c.crc32c(piece, checksum)
+            done_bytes += len(piece)
+            self._count(number, len(piece))
+
+        try:
+            while True:
+                asked = self._file.ask_for(number, done_bytes)
+                try:
+                    self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
+                    return FetchedPart(buffer, done_bytes, checksum)
+                except _PASSING as error:
+                    tries += 1
+                    self._ramp.slow_down()
+                    if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
+                        raise
+                    self._cancellation.pause(error.retry_after_s or tries * 0.2)
+        finally:
+            with self._lock:
+                self._delivering.discard(number)
+
+    def _read_range(
+        self, asked: Resume, view: memoryview, take: Callable[[memoryview], None]
+    ) -> None:
+        source = self._opened.pop(asked.from_byte, None) or self._open_range(asked)
+        try:
+            if source.resumed_from != asked.from_byte:
+                raise SourceChanged("The source sent all of its file where a part was asked for.")
+            source.fill(view, take)
+        finally:
+            source.close()
+
+    def _count(self, number: int, piece_bytes: int) -> None:
+        with self._lock:
+            self._received_bytes += piece_bytes
+            self._delivering.add(number)
+
+
+def _size(asked: Resume) -> int:
+    return asked.end_byte - asked.from_byte
+
+
+def _is_long(error: IngestError) -> bool:
+    """Return whether a source asks for more patience than an attempt has."""
+    return error.retry_after_s is not None and error.retry_after_s > _LONGEST_PAUSE_S
