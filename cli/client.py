@@ -264,6 +264,9 @@ def _name_task(task_id: str) -> str:
 
 
 def _segment(text: str) -> str:
+    # A segment of dots would be folded away, and the call go to another resource.
+    if not text.strip("."):
+        raise Refused(f"'{text}' is no id.", status=404, code="not_found", param=None)
     return quote(text, safe="")
 
 
