@@ -50,7 +50,7 @@ def test_r1_large_files_are_complete_whatever_kills_their_workers(
 def test_r2_none_of_many_small_files_is_lost_or_doubled(
     rig: Rig, tenant: Tenant, scale: Scale, figures: Figures
 ) -> None:
-    paths = [f"/tiny/r2-{number}" for number in range(scale.pick(100, 20_000))]
+    paths = [f"/tiny/r2-{number}" for number in range(scale.pick(1000, 20_000))]
     least = scale.pick(2, 30)
     with figures.row("R2", "kill -9 a worker") as row:
         limit = None if scale.full else least
