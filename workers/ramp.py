@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 # From one to four, to twelve: a source worth splitting shows it at once.
 _GROW_BY = 4
-# How long a rate is measured, from when all connections deliver; and how long that is waited for.
+# How long a rate is measured at least, from when the new connections have delivered; twice as long
+# as that took, where it took longer; and how long it is waited for.
 _WINDOW_S = 0.2
 _PATIENCE_S = 3.0
 # More connections are kept if they bring this much more, and taken for the way to go if they bring
@@ -42,36 +43,37 @@ class Ramp:
         self._best = (1, rate_bps)
         self._settled = False
         self._since = now
+        self._awaited = 0
         self._mark: tuple[float, int] | None = None
-        self._grow(now)
+        self._grow(now, 0)
 
-    def look(self, now: float, received_bytes: int, delivering: int) -> None:
+    def look(self, now: float, received_bytes: int, delivered: int) -> None:
         """Take in how far things are.
 
         Args:
-            received_bytes: by all connections together, ever growing.
-            delivering: connections that have given a byte.
+            received_bytes: by all requests together, ever growing.
+            delivered: requests that have given a byte so far, ever growing.
         """
         if now - self._asked_at >= _ASK_EVERY_S:
             self._ask(now)
         if self._settled:
             return
         if self._mark is None:
-            if delivering >= self.target:
+            if delivered >= self._awaited:
                 self._mark = (now, received_bytes)
             elif now - self._since > _PATIENCE_S:
                 self._settle()
             return
         began, before = self._mark
-        if now - began >= _WINDOW_S:
-            self._judge(now, (received_bytes - before) / (now - began))
+        if now - began >= max(_WINDOW_S, 2 * (began - self._since)):
+            self._judge(now, (received_bytes - before) / (now - began), delivered)
 
     def slow_down(self) -> None:
         """The source refused a connection or broke one: have half as many, and no more again."""
         self.target = max(1, self.target // 2)
         self._settled = True
 
-    def _judge(self, now: float, rate_bps: float) -> None:
+    def _judge(self, now: float, rate_bps: float, delivered: int) -> None:
         count, best_bps = self._best
         if rate_bps < best_bps * _WORTH:
             self._settle()
@@ -79,15 +81,16 @@ class Ramp:
         pays = rate_bps >= best_bps * (1 + _SHARE * (self.target / count - 1))
         self._best = (self.target, rate_bps)
         if pays:
-            self._grow(now)
+            self._grow(now, delivered)
         else:
             self._settled = True
 
-    def _grow(self, now: float) -> None:
+    def _grow(self, now: float, delivered: int) -> None:
         self._ask(now)
-        grown = min(self.target * _GROW_BY, self._most)
+        grown = max(1, min(self.target * _GROW_BY, self._most))
         self._settled = grown <= self.target
-        self.target = max(1, min(grown, self._most))
+        self._awaited = delivered + grown - self.target
+        self.target = grown
         self._since = now
         self._mark = None
 

@@ -103,7 +103,7 @@ class RangeReader:
         self._check = check
         self._lock = threading.Lock()
         self._received_bytes = 0
-        self._delivering: set[int] = set()
+        self._delivered = 0
 
     def read(self, first: int) -> Iterator[FetchedPart]:
         """Give out the parts from number ``first`` on; the receiver gives their buffers back.
@@ -152,8 +152,8 @@ class RangeReader:
         running = [job for job, _ in jobs.values() if not job.done()]
         wait(running, _GLANCE_S, FIRST_COMPLETED)
         with self._lock:
-            received_bytes, delivering = self._received_bytes, len(self._delivering)
-        self._ramp.look(self._clock(), received_bytes, delivering)
+            received_bytes, delivered = self._received_bytes, self._delivered
+        self._ramp.look(self._clock(), received_bytes, delivered)
         self._check(received_bytes)
 
     def _fetch(self, number: int, buffer: bytearray) -> FetchedPart:
@@ -163,24 +163,20 @@ class RangeReader:
         def take(piece: memoryview) -> None:
             nonlocal done_bytes, checksum
             checksum = crc32c.crc32c(piece, checksum)
+            self._count(len(piece), is_first=not done_bytes)
             done_bytes += len(piece)
-            self._count(number, len(piece))
 
-        try:
-            while True:
-                asked = self._file.ask_for(number, done_bytes)
-                try:
-                    self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
-                    return FetchedPart(buffer, done_bytes, checksum)
-                except _PASSING as error:
-                    tries += 1
-                    self._ramp.slow_down()
-                    if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
-                        raise
-                    self._cancellation.pause(error.retry_after_s or tries * 0.2)
-        finally:
-            with self._lock:
-                self._delivering.discard(number)
+        while True:
+            asked = self._file.ask_for(number, done_bytes)
+            try:
+                self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
+                return FetchedPart(buffer, done_bytes, checksum)
+            except _PASSING as error:
+                tries += 1
+                self._ramp.slow_down()
+                if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
+                    raise
+                self._cancellation.pause(error.retry_after_s or tries * 0.2)
 
     def _read_range(
         self, asked: Resume, view: memoryview, take: Callable[[memoryview], None]
@@ -193,10 +189,10 @@ class RangeReader:
         finally:
             source.close()
 
-    def _count(self, number: int, piece_bytes: int) -> None:
+    def _count(self, piece_bytes: int, *, is_first: bool) -> None:
         with self._lock:
             self._received_bytes += piece_bytes
-            self._delivering.add(number)
+            self._delivered += is_first
 
 
 def _size(asked: Resume) -> int:

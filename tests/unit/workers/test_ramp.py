@@ -20,14 +20,21 @@ class Simulation:
         self.find_rate = find_rate
         self.ramp = Ramp(0.0, find_rate(1), lambda: self.most)
         self.targets = [self.ramp.target]
+        self.wanted_at: list[float] = []
 
-    def run(self, seconds: float, delivering: int | None = None) -> int:
-        """Go on for so long; return the target in the end."""
+    def run(self, seconds: float, delivers_after_s: float = 0.04) -> int:
+        """Go on for so long; return the target in the end.
+
+        Args:
+            delivers_after_s: when a connection gives its first byte, from when it is wanted.
+        """
         for _ in range(round(seconds / 0.02)):
             self.now += 0.02
-            count = self.ramp.target if delivering is None else delivering
-            self.received += self.find_rate(count) * 0.02
-            self.ramp.look(self.now, round(self.received), count)
+            while len(self.wanted_at) < self.ramp.target:
+                self.wanted_at.append(self.now)
+            delivered = sum(self.now - one >= delivers_after_s for one in self.wanted_at)
+            self.received += self.find_rate(min(delivered, self.ramp.target)) * 0.02
+            self.ramp.look(self.now, round(self.received), delivered)
             if self.targets[-1] != self.ramp.target:
                 self.targets.append(self.ramp.target)
         return self.ramp.target
@@ -58,15 +65,15 @@ def test_a_source_that_gives_no_more_at_the_second_step_goes_back_one() -> None:
 
 def test_connections_that_do_not_deliver_are_given_up_in_the_end() -> None:
     source = Simulation(lambda count: count * 20.0 * MIB)
-    assert source.run(2.9, delivering=1) == 4
-    assert source.run(0.3, delivering=1) == 1
+    assert source.run(2.9, delivers_after_s=60) == 4
+    assert source.run(0.3, delivers_after_s=60) == 1
 
 
-def test_no_rate_is_measured_before_all_deliver() -> None:
+def test_a_source_that_is_far_away_is_measured_for_longer() -> None:
     source = Simulation(lambda count: count * 20.0 * MIB)
-    source.run(1, delivering=2)
+    source.run(1.2, delivers_after_s=0.6)
     assert source.targets == [4]
-    assert source.run(1) == 12
+    assert source.run(3, delivers_after_s=0.6) == 12
 
 
 @pytest.mark.parametrize(("before", "after"), [(12, 6), (4, 2), (1, 1)])
