@@ -14,7 +14,7 @@ _SIZE_BYTES = 256 * MIB
 _RATE_BPS = 20 * MIB
 _ROUND_TRIP_S = 0.04
 _ROUNDS = 2
-_RCLONE = Tuning("16Mi", 4, streams=8)
+_RCLONE = Tuning("8Mi", 8, streams=8)
 _BOUNDS = Bounds(Judged.RATIO_AT_LEAST, 3, 6)
 
 
