@@ -37,7 +37,7 @@ def hasty(request: pytest.FixtureRequest, scale: Scale, tmp_path: Path) -> Itera
         shared.video,
         changed={
             "HEADRACE_LEASE_S": f"{LEASE_S:g}",
-            "HEADRACE_HEARTBEAT_S": "0.4",
+            "HEADRACE_HEARTBEAT_S": "0.3",
             "HEADRACE_RESEND_AFTER_S": "1",
         },
     ) as opened:
