@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,21 +53,24 @@ def _measure(bed: Bed, case: _Case) -> list[Line]:
     sha256 = bed.media.make_mp4(case.size_bytes).hash_sha256()
     with bed.open_source(case.size_bytes) as source:
         with bed.open_sink() as store, _open_peers(bed, source, store, sha256) as peers:
-            tuned = interleave({str(one): peers[str(one)] for one in TUNINGS}, _TUNING_ROUNDS)
+            tunings = [str(one) for one in TUNINGS]
+            tuned = interleave(_repeat(case, store, peers, tunings, "tuning"), _TUNING_ROUNDS)
             for name, tries in tuned.items():
                 bed.say(f"  rclone {name}: {show_runs(tries)}")
             # In parts as Headrace's, each with an MD5; one PUT is sent unchecked, up to 5 GiB.
             in_parts = choose_fastest({str(one): tuned[str(one)] for one in TUNINGS if one.chunk})
             rclone = list(dict.fromkeys([choose_fastest(tuned), in_parts]))
             names = ["headrace", *rclone, "plain"]
-            runs = interleave({name: peers[name] for name in names}, bed.pick_rounds(case.rounds))
+            timed = _repeat(case, store, peers, names, "timed")
+            runs = interleave(timed, bed.pick_rounds(case.rounds))
         with (
             bed.open_sink(verify=True) as store,
             _open_peers(bed, source, store, sha256) as peers,
         ):
             for name in names:
-                peers[name](0)
-                bed.check_hashes(store, {_name_key(name, 0): sha256}, name)
+                key = f"{name}.mp4"
+                peers[name](key)
+                bed.check_hashes(store, {key: sha256}, name)
     bed.notes.append(
         f"{case.title}: of all ways of rclone `{rclone[0]}` was the fastest, of those in parts "
         f"`{in_parts}`."
@@ -84,8 +87,8 @@ def _measure(bed: Bed, case: _Case) -> list[Line]:
 @contextmanager
 def _open_peers(
     bed: Bed, source: LineProcess, store: Store, sha256: str
-) -> Iterator[Mapping[str, Callable[[int], Run]]]:
-    """Run everybody; each is told the number of the round and stores the file once."""
+) -> Iterator[Mapping[str, Callable[[str], Run]]]:
+    """Run everybody; each is told a key and stores the file there."""
     (path,) = source.ready["videos"]
     url = source.url + path
     with (
@@ -93,12 +96,11 @@ def _open_peers(
         RcloneDaemon(store, bed.log("rclone")) as daemon,
     ):
 
-        def make_python(name: str) -> Callable[[int], Run]:
-            return lambda number: python[name].transfer([url], {_name_key(name, number): sha256})
+        def make_python(name: str) -> Callable[[str], Run]:
+            return lambda key: python[name].transfer([url], {key: sha256})
 
-        def make_rclone(tuning: Tuning) -> Callable[[int], Run]:
-            name = str(tuning)
-            return lambda number: daemon.transfer(url, _name_key(name, number), tuning)
+        def make_rclone(tuning: Tuning) -> Callable[[str], Run]:
+            return lambda key: daemon.transfer(url, key, tuning)
 
         yield {
             **{name: make_python(name) for name in python},
@@ -106,8 +108,28 @@ def _open_peers(
         }
 
 
-def _name_key(name: str, number: int) -> str:
-    return f"{''.join(one for one in name if one.isalnum())}/{number}.mp4"
+def _repeat(
+    case: _Case,
+    store: Store,
+    peers: Mapping[str, Callable[[str], Run]],
+    names: Sequence[str],
+    phase: str,
+) -> Mapping[str, Callable[[int], Run]]:
+    """Return peers that store under a new key each round, and are held to have done so.
+
+    A key is never used twice: rclone skips what is there already, and would be infinitely fast.
+    """
+
+    def make(name: str) -> Callable[[int], Run]:
+        def run(number: int) -> Run:
+            key = f"{phase}/{name}/{number}.mp4"
+            done = peers[name](key)
+            store.check_sizes(key, {key: case.size_bytes})
+            return done
+
+        return run
+
+    return {name: make(name) for name in names}
 
 
 def _compare_speed(

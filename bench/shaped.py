@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from bench.bed import MIB, Bed
 from bench.processes import LineProcess
@@ -30,19 +30,21 @@ def measure_shaped(bed: Bed) -> list[Line]:
                 bed.open_python_peers(["headrace", "plain"], line.port, store) as python,
                 RcloneDaemon(store, bed.log("rclone")) as daemon,
             ):
-                peers: dict[str, Callable[[int], Run]] = {
-                    "headrace": lambda number: python["headrace"].transfer(
-                        [url], {f"headrace/{number}.mp4": sha256}
-                    ),
-                    "plain": lambda number: python["plain"].transfer(
-                        [url], {f"plain/{number}.mp4": sha256}
-                    ),
-                    "rclone": lambda number: daemon.transfer(url, f"rclone/{number}.mp4", _RCLONE),
-                }
+
+                def run(name: str, number: int) -> Run:
+                    key = f"{name}/{number}.mp4"
+                    if name == "rclone":
+                        done = daemon.transfer(url, key, _RCLONE)
+                    else:
+                        done = python[name].transfer([url], {key: sha256})
+                    store.check_sizes(key, {key: _SIZE_BYTES})
+                    return done
+
+                peers = {name: partial(run, name) for name in (*python, "rclone")}
                 if not verify:
                     return interleave(peers, bed.pick_rounds(_ROUNDS), warm_up=False)
-                for name, run in peers.items():
-                    run(0)
+                for name, once in peers.items():
+                    once(0)
                     bed.check_hashes(store, {f"{name}/0.mp4": sha256}, name)
                 return {}
 

@@ -78,16 +78,29 @@ class _Work:
 
     def make_python(self, peer: PythonPeer, name: str) -> Callable[[int], Run]:
         """Return what lets a peer in Python store them all."""
-        return lambda number: peer.transfer(self._urls, self.expect(name, number, _FILES))
+
+        def run(number: int) -> Run:
+            expected = self.expect(name, number, _FILES)
+            done = peer.transfer(self._urls, expected)
+            self._check_arrived(expected)
+            return done
+
+        return run
 
     def make_rclone(self, transfers: int, start_s: float, files: int) -> Callable[[int], Run]:
         """Return what lets rclone store as many, with so many at once."""
 
         def run(number: int) -> Run:
             name = "rclone" if files == _FILES else f"tuning-{transfers}"
+            expected = self.expect(name, number, files)
             csv_file = self._bed.folder / "urls.csv"
-            write_urls(csv_file, self._urls[:files], list(self.expect(name, number, files)))
+            write_urls(csv_file, self._urls[:files], list(expected))
             done = copy_many(self._store, csv_file, transfers)
+            self._check_arrived(expected)
             return Run(done.elapsed_s - start_s, done.cpu_s)
 
         return run
+
+    def _check_arrived(self, expected: Mapping[str, str]) -> None:
+        folder = next(iter(expected)).rpartition("/")[0]
+        self._store.check_sizes(f"{folder}/", dict.fromkeys(expected, JPEG_BYTES))

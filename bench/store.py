@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -13,6 +14,9 @@ from bench.plain_peer import connect
 from bench.processes import LineProcess
 from bench.sink.exchange import REPORT_PATH
 from ingest.config import load_settings, make_child_environ, read_operator_environ
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _READERS = 4
 _PIECE_BYTES = 1024 * 1024
@@ -56,6 +60,24 @@ class Store:
             }
         )
 
+    def check_sizes(self, prefix: str, sizes: Mapping[str, int]) -> None:
+        """Make sure that under a prefix lies what was stored, and nothing else.
+
+        Args:
+            sizes: the bytes of each object by key.
+
+        Raises:
+            RuntimeError: something is missing, too much, or of another length.
+        """
+        client = self._connect()
+        found: dict[str, int] = {}
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            found |= {one["Key"]: one["Size"] for one in page.get("Contents", [])}
+        if found != sizes:
+            wrong = sum(found.get(key) != size for key, size in sizes.items())
+            raise RuntimeError(f"{wrong} of {len(sizes)} objects did not arrive under {prefix}")
+
     def hash_objects(self, keys: Iterable[str]) -> dict[str, str | None]:
         """Return the sha256 in hex of what is stored under each key; None where nothing is."""
         if not self.keeps:
@@ -63,7 +85,7 @@ class Store:
                 session.trust_env = False
                 report = session.get(self.endpoint + REPORT_PATH, timeout=_TIMEOUT_S).json()
             return {key: report.get(key, {}).get("sha256") for key in keys}
-        client = connect(load_settings(self.make_peer_environ("127.0.0.1:1")))
+        client = self._connect()
 
         def hash_one(key: str) -> str:
             digest = hashlib.sha256()
@@ -75,6 +97,9 @@ class Store:
         wanted = list(keys)
         with ThreadPoolExecutor(_READERS) as pool:
             return dict(zip(wanted, pool.map(hash_one, wanted), strict=True))
+
+    def _connect(self) -> S3Client:
+        return connect(load_settings(self.make_peer_environ("127.0.0.1:1")))
 
 
 def describe_sink(sink: LineProcess) -> Store:

@@ -47,10 +47,9 @@ class Line:
 
     @property
     def ratio(self) -> float | None:
-        """Headrace's median over the peer's."""
-        if not self.peer:
-            return None
-        return statistics.median(self.ours) / statistics.median(self.peer)
+        """Headrace's median over the peer's; None where there is no peer, or nothing of it."""
+        beside = statistics.median(self.peer) if self.peer else 0
+        return statistics.median(self.ours) / beside if beside else None
 
     @property
     def reached(self) -> str:

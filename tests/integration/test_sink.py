@@ -78,3 +78,12 @@ def test_an_object_that_is_there_is_not_replaced_by_who_forbids_it(s3: S3Client)
     s3.delete_object(Bucket="media", Key="once.jpg")
     with pytest.raises(ClientError, match="404"):
         s3.head_object(Bucket="media", Key="once.jpg")
+
+
+def test_what_did_not_arrive_is_noticed(sink: Store, s3: S3Client) -> None:
+    s3.put_object(Bucket="media", Key="sizes/1, 2.jpg", Body=b"four")
+    sink.check_sizes("sizes/", {"sizes/1, 2.jpg": 4})
+
+    for sizes in ({"sizes/1, 2.jpg": 5}, {"sizes/1, 2.jpg": 4, "sizes/3.jpg": 4}, {}):
+        with pytest.raises(RuntimeError, match="did not arrive"):
+            sink.check_sizes("sizes/", sizes)

@@ -37,6 +37,12 @@ def test_a_ratio_that_was_not_measured_is_not_reached() -> None:
     assert line.reached == "no"
 
 
+def test_a_peer_that_took_nothing_at_all_gives_no_ratio() -> None:
+    bounds = Bounds(Judged.RATIO_AT_MOST, 0.52, 0.4)
+
+    assert Line("work", "CPU s", [1.0], "peer", [0.0], bounds).reached == "no"
+
+
 def test_a_ratio_is_that_of_the_medians() -> None:
     line = Line("work", "MiB/s", [100.0, 300.0, 900.0], "peer", [200.0, 100.0, 150.0])
 
