@@ -56,7 +56,7 @@ class HeadracePeer:
         opener = Opener(attempt, cancellation)
         source, _ = opener.open(None)
         try:
-            return store_source(attempt, source, None, cancellation, opener.split(None)).sha256
+            return store_source(attempt, source, None, cancellation, opener.split()).sha256
         finally:
             source.close()
 

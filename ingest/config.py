@@ -166,7 +166,9 @@ class Settings(BaseSettings):
     first_byte_timeout_s: float = Field(
         30, gt=0, description="Limit for a source's answer to begin, and between two reads"
     )
-    total_timeout_s: float = Field(6 * 3600, gt=0, description="Limit for one whole download")
+    total_timeout_s: float = Field(
+        6 * 3600, gt=0, description="Limit for the download of one attempt, all requests together"
+    )
     lowest_bps: int = Field(
         1024, ge=0, description="A source slower than this, bytes a second, is dropped; 0 never"
     )

@@ -136,12 +136,17 @@ class FinishedPart:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one attempt to write about its task until somebody claims it again."""
+    """The right of one attempt to write about its task until somebody claims it again.
+
+    ``previous_error`` is what the attempt before ended with, if there was one since the task was
+    created or retried.
+    """
 
     task: Task
     key_prefix: str
     attempt: int
     worker: str
+    previous_error: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

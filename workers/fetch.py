@@ -63,6 +63,7 @@ class Source:
         limits: Limits,
         clock: Callable[[], float],
         cancellation: Cancellation,
+        deadline: float,
     ) -> None:
         self.url = answer.url
         self.size_bytes = head.size_bytes
@@ -77,7 +78,7 @@ class Source:
         self._limits = limits
         self._clock = clock
         self._cancellation = cancellation
-        self._deadline = clock() + limits.total_timeout_s
+        self._deadline = deadline
         # Time spent waiting for the source alone: a slow object store must not look like a slow
         # source. The marks are (reading time, bytes) along the window of the lowest speed.
         self.reading_s = 0.0
@@ -89,7 +90,8 @@ class Source:
         """Read until the buffer is full or the body ends; return how many bytes were put in.
 
         Args:
-            take: called with each piece that has arrived; what it raises ends the reading.
+            take: called with each piece that has arrived; what it raises ends the reading. What
+                counts as received was taken, whatever ends the reading after it.
 
         Raises:
             SourceTooLarge, SourceTruncated, SourceTimeout, SourceTooSlow, SourceUnavailable
@@ -103,9 +105,13 @@ class Source:
             if not count:
                 self._check_end()
                 break
-            self._count(count)
+            self._admit(count)
+            self.received_bytes += count
             take(view[filled : filled + count])
             filled += count
+            self.ended = self.received_bytes == self._end_byte
+            if not self.ended:
+                self._check_time()
         return filled
 
     def abort(self) -> None:
@@ -126,21 +132,16 @@ class Source:
                 f"The source ended after {self.received_bytes} of {self._end_byte} bytes."
             )
 
-    def _count(self, piece_bytes: int) -> None:
-        self.received_bytes += piece_bytes
-        if self.received_bytes > self._limits.max_bytes:
-            raise _too_large(self.received_bytes, self._limits.max_bytes)
-        if self._end_byte is not None and self.received_bytes > self._end_byte:
+    def _admit(self, piece_bytes: int) -> None:
+        received_bytes = self.received_bytes + piece_bytes
+        if received_bytes > self._limits.max_bytes:
+            raise _too_large(received_bytes, self._limits.max_bytes)
+        if self._end_byte is not None and received_bytes > self._end_byte:
             raise SourceInvalid("The source sent more bytes than it announced.")
-        if self._clock() > self._deadline:
-            raise SourceTimeout(
-                f"The download took longer than {self._limits.total_timeout_s:g} s."
-            )
-        self._check_speed()
-        if self.received_bytes == self._end_byte:
-            self.ended = True
 
-    def _check_speed(self) -> None:
+    def _check_time(self) -> None:
+        if self._clock() > self._deadline:
+            raise explain_lateness(self._limits)
         window_s = self._limits.lowest_window_s
         now = self.reading_s
         # Some twenty marks a window are enough to see a drip.
@@ -160,6 +161,11 @@ class Source:
             )
 
 
+def explain_lateness(limits: Limits) -> SourceTimeout:
+    """Return the error of a download that is not done when its time is over."""
+    return SourceTimeout(f"The download took longer than {limits.total_timeout_s:g} s.")
+
+
 def _read_wall_clock() -> datetime:
     return datetime.now(UTC)
 
@@ -172,6 +178,7 @@ def open_source(
     *,
     resume: Resume | None = None,
     cancellation: Cancellation | None = None,
+    deadline: float | None = None,
     now: Callable[[], datetime] = _read_wall_clock,
 ) -> Source:
     """Ask for a source, follow its redirects, and return its body ready to read.
@@ -182,6 +189,8 @@ def open_source(
             sends all of what it has; then ``resumed_from`` is 0 and what was here is worth nothing.
         cancellation: ends the wait for the head, too, and is what :meth:`Source.abort` uses. One
             that was used already ends this call at once, so each purpose takes its own.
+        deadline: when the download has to be done, by the clock; ``total_timeout_s`` from now
+            unless it began before.
         now: the time of day, aware; sources tell some things by date.
 
     Raises:
@@ -190,6 +199,7 @@ def open_source(
         IngestError: one of the other ``source_*`` errors, or ``address_blocked``.
     """
     cancellation = cancellation or Cancellation()
+    deadline = clock() + limits.total_timeout_s if deadline is None else deadline
     headers = _HEADERS | _make_range_headers(resume)
     for _ in range(limits.max_redirects + 1):
         answer = egress.get(url, headers, cancellation)
@@ -203,7 +213,7 @@ def open_source(
         except BaseException:
             answer.close()
             raise
-        return Source(answer, head, limits, clock, cancellation)
+        return Source(answer, head, limits, clock, cancellation, deadline)
     raise SourceInvalid(f"The source redirects more than {limits.max_redirects} times.")
 
 

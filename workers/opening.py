@@ -8,20 +8,34 @@ time limit; a source host has no more connections than its share of ``host_limit
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 from ingest.config import Settings
-from ingest.errors import DatabaseUnavailable, SourceChanged, SourceForbidden, SourceNotFound
+from ingest.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    SourceChanged,
+    SourceForbidden,
+    SourceNotFound,
+    StorageUnavailable,
+    UploadLost,
+    WorkerStopped,
+)
 from ingest.signed_urls import find_host
 from ingest.urls import SourceUrl
 from storage.records import lookups
 from workers.answers import Resume
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
-from workers.fetch import Limits, Source, open_source
+from workers.fetch import Limits, Source, explain_lateness, open_source
 from workers.reading import Splitting
 from workers.stream import Stream
 from workers.watchdog import Cancellation
+
+# Whatever else ended an attempt may have come of how the source was asked.
+_OUR_OWN_ERRORS = frozenset(
+    one.code
+    for one in (DatabaseUnavailable, LeaseLost, StorageUnavailable, UploadLost, WorkerStopped)
+)
 
 
 class Opener:
@@ -53,15 +67,15 @@ class Opener:
         self._led_to = source.url
         return Stream(source, self._reopen, self._cancellation), found
 
-    def split(self, found: Resumption | None) -> Splitting | None:
+    def split(self) -> Splitting | None:
         """Return how the rest of the file may be read over several connections, if it may.
 
-        Args:
-            found: what the attempt goes on from. One that begins anew after an earlier attempt
-                does not split: that one may have failed for it.
+        Where the source ended the attempt before, it may not: several connections may have been
+        why.
         """
-        begins_anew = found is None and self._attempt.lease.attempt > 1
-        if begins_anew or self._tools.settings.source_connections == 1:
+        before = self._attempt.lease.previous_error
+        is_source_at_fault = before is not None and before.code not in _OUR_OWN_ERRORS
+        if is_source_at_fault or self._tools.settings.source_connections == 1:
             return None
         return Splitting(self._ask_again, self._tools.readers, self._find_most)
 
@@ -87,14 +101,16 @@ class Opener:
             return self._ask(self._attempt.url, resume, cancellation)
 
     def _ask(self, url: SourceUrl, resume: Resume | None, cancellation: Cancellation) -> Source:
-        left_s = max(0.0, self._deadline - self._tools.clock())
+        if self._tools.clock() > self._deadline:
+            raise explain_lateness(self._limits)
         return open_source(
             self._tools.egress,
             url,
-            replace(self._limits, total_timeout_s=left_s),
+            self._limits,
             self._tools.clock,
             resume=resume,
             cancellation=cancellation,
+            deadline=self._deadline,
         )
 
     def _find_most(self) -> int:

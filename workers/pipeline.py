@@ -112,6 +112,6 @@ def _ingest(attempt: Attempt) -> File:
         source, found = opener.open(found)
         try:
             attempt.held.report(source.received_bytes, source.size_bytes)
-            return store_source(attempt, source, found, cancellation, opener.split(found))
+            return store_source(attempt, source, found, cancellation, opener.split())
         finally:
             source.close()

@@ -18,6 +18,7 @@ import crc32c
 from ingest.errors import (
     IngestError,
     SourceChanged,
+    SourceForbidden,
     SourceTimeout,
     SourceTooSlow,
     SourceTruncated,
@@ -29,8 +30,8 @@ from workers.fetch import Source
 from workers.ramp import Ramp
 from workers.watchdog import Cancellation
 
-# What a try more may mend, at fewer connections.
-_PASSING = (SourceTimeout, SourceTooSlow, SourceTruncated, SourceUnavailable)
+# What a try more may mend, at fewer connections: there are sources that forbid one too many.
+_PASSING = (SourceForbidden, SourceTimeout, SourceTooSlow, SourceTruncated, SourceUnavailable)
 _TRIES = 4
 _LONGEST_PAUSE_S = 5.0
 _GLANCE_S = 0.02

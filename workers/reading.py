@@ -3,20 +3,22 @@
 One connection reads front to back. Where that leaves the worker waiting for the source, and the
 source has ranges and a strong ETag, the rest comes over several (:mod:`workers.ranges`); the
 digests are taken in order all the same. Invariants: nothing is given out that the lease was not
-looked at for; whoever receives a part gives its buffer back; a source that serves one connection is
-read to its end, whatever it thinks of others: the first is let go only once a second one has shown
-that it works, and gone back to where others fail later.
+looked at for; whoever receives a part gives its buffer back; a source that serves one connection
+alone is read to its end: the first is let go only once a second one has shown that it works. Where
+others fail later, the rest is asked for over one connection again; a source that refuses that too
+ends the attempt with an error that another attempt may mend, which reads over one connection only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import crc32c
 
-from ingest.errors import IngestError, LeaseLost
+from ingest.errors import IngestError, LeaseLost, SourceUnavailable
 from ingest.logs import get_logger
 from workers.answers import Resume
 from workers.buffers import Buffers
@@ -34,6 +36,9 @@ _WAITING_SHARE = 0.6
 _FAST_ENOUGH_BPS = 128 * 1024 * 1024
 # What is left must be worth the requests.
 _LEAST_PARTS = 3
+# Before each try to go on over one connection: a source may not have noticed yet that the others
+# are gone.
+_PAUSES_S = (0.0, 0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,9 @@ class PartReader:
             yield part
             file = self._find_ranged_file()
             if splitting and file and waits and rate_bps < _FAST_ENOUGH_BPS:
+                # Others may have the host's share now and leave some of it later.
+                if splitting.find_most() < 2:
+                    continue
                 yield from self._split(splitting, file, rate_bps)
                 splitting = None
 
@@ -172,10 +180,13 @@ class PartReader:
         except IngestError as error:
             get_logger(__name__).info("source.not_split", reason=error.code)
             return
-        if opened.resumed_from != before:
-            opened.close()
-            return
-        ramp = Ramp(self._clock(), rate_bps, splitting.find_most)
+        with ExitStack() as stack:
+            stack.callback(opened.close)
+            if opened.resumed_from != before:
+                return
+            ramp = Ramp(self._clock(), rate_bps, splitting.find_most)
+            # From here on it is the reader's.
+            stack.pop_all()
         reader = RangeReader(
             file,
             lambda asked: splitting.open_range(asked, cancellation),
@@ -191,6 +202,11 @@ class PartReader:
         self._stream.close()
         try:
             for part in reader.read(first):
+                try:
+                    self._held.check()
+                except LeaseLost:
+                    self._buffers.give(part.buffer)
+                    raise
                 self._checksums.update(memoryview(part.buffer)[: part.size_bytes])
                 digests = self._checksums.export()
                 self.received_bytes += part.size_bytes
@@ -201,11 +217,33 @@ class PartReader:
             get_logger(__name__).info("source.split_ended", reason=error.code)
         else:
             get_logger(__name__).info("source.split", connections=ramp.target)
+        self._report(self.received_bytes)
         if self.received_bytes < file.size_bytes:
-            self._held.check()
-            self._stream.move_to(self.received_bytes)
+            self._go_back()
         else:
             self._ended = True
+
+    def _go_back(self) -> None:
+        """Go on over one connection after several have failed.
+
+        Raises:
+            IngestError: a retryable one always, since the source did serve this file: what it
+                refuses now it may refuse for their sake.
+        """
+        for pause_s in _PAUSES_S:
+            self._cancellation.pause(pause_s)
+            self._held.check()
+            try:
+                self._stream.move_to(self.received_bytes)
+            except IngestError as error:
+                refusal = error
+            else:
+                return
+        if refusal.retryable:
+            raise refusal
+        raise SourceUnavailable(
+            f"The source refused to go on after several connections: {refusal.message}"
+        ) from refusal
 
     def _report(self, received_bytes: int) -> None:
         self._held.report(received_bytes, self._stream.size_bytes)

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, se
 
 from ingest.model import Lease
 from ingest.states import Status
-from storage.records.lookups import to_task
+from storage.records.lookups import to_failure, to_task
 from storage.records.tables import PENDING, PROCESSING, attempts, projects, tasks
 from storage.records.tasks import in_seconds, move
 
@@ -35,7 +35,7 @@ def claim(
         None if there is no work: the wake-up was late or doubled, or the task is put off.
     """
     task = connection.execute(
-        select(tasks.c.source_host, is_suspect().label("suspect"))
+        select(tasks.c.source_host, tasks.c.error, is_suspect().label("suspect"))
         .where(
             tasks.c.id == task_id,
             tasks.c.status == PENDING,
@@ -70,7 +70,7 @@ def claim(
     key_prefix = connection.execute(
         select(projects.c.key_prefix).where(projects.c.id == row.project_id)
     ).scalar_one()
-    return Lease(to_task(row), key_prefix, row.attempt, worker)
+    return Lease(to_task(row), key_prefix, row.attempt, worker, to_failure(task.error))
 
 
 def is_suspect() -> ColumnElement[bool]:

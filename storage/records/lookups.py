@@ -103,7 +103,8 @@ def count_by_status(connection: Connection) -> Mapping[Status, int]:
     return counts
 
 
-def _to_failure(stored: Mapping[str, object] | None) -> Failure | None:
+def to_failure(stored: Mapping[str, object] | None) -> Failure | None:
+    """Return what a column of an error means."""
     if stored is None:
         return None
     return Failure(str(stored["code"]), str(stored["message"]), bool(stored["retryable"]))
@@ -116,7 +117,7 @@ def _to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
         started=row.started,
         finished=row.finished,
         transferred_bytes=row.transferred_bytes,
-        error=_to_failure(row.error),
+        error=to_failure(row.error),
     )
 
 
@@ -141,7 +142,7 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
         media_id=row.media_id,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        error=_to_failure(row.error),
+        error=to_failure(row.error),
         request_id=row.request_id,
         created=row.created,
         started=row.started,

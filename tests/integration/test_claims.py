@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ingest.errors import SourceTruncated
 from ingest.model import Lease, Task
 from ingest.states import Status
 from storage.records import claims, leases
@@ -47,6 +48,20 @@ def test_a_claim_takes_the_task_and_counts_the_attempt(
     assert found.started is not None
     (attempt,) = list_attempts(records, task)
     assert (attempt.number, attempt.worker, attempt.finished) == (1, "worker-7", None)
+
+
+def test_an_attempt_knows_what_the_one_before_ended_with(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    first = claim(task)
+    assert first.previous_error is None
+    error = SourceTruncated("The source ended early.")
+    assert retry_later(records, first, error=error)
+    let_wait_end(records, task)
+    second = try_claim(records, task)
+    assert second is not None
+    assert second.previous_error == error.as_failure()
 
 
 def test_of_many_who_claim_at_once_one_gets_the_lease(

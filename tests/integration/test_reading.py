@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -13,7 +13,7 @@ from typing import cast
 import crc32c
 import pytest
 
-from ingest.errors import IngestError, LeaseLost, SourceForbidden
+from ingest.errors import IngestError, LeaseLost, SourceUnavailable
 from ingest.model import Lease
 from ingest.urls import parse_source_url
 from tests.support.origin import Cut, Drip, Ending, Framing, Generated, Origin, Reply
@@ -61,12 +61,20 @@ class Reading:
     held: HeldLease = field(
         default_factory=lambda: HeldLease(cast("Lease", None), time.monotonic, math.inf)
     )
+    opened: list[Source] = field(default_factory=list)
     pool: BufferPool = field(default_factory=lambda: BufferPool(2, 4, PART_BYTES))
 
-    def read(self, *, splits: bool = True, stop_after: int | None = None) -> bytes:
+    def read(
+        self,
+        *,
+        splits: bool = True,
+        stop_after: int | None = None,
+        find_most: Callable[[], int] | None = None,
+    ) -> bytes:
         """Read it, with its checksums checked on the way; ``stop_after`` counts parts."""
         cancellation, checksums = Cancellation(), Checksums(None)
-        splitting = Splitting(self._open, self.executor, lambda: self.most) if splits else None
+        find_most = find_most or (lambda: self.most)
+        splitting = Splitting(self._open, self.executor, find_most) if splits else None
         first = open_source(self.egress, parse_source_url(self.url), LIMITS)
         stream = Stream(first, lambda resume: self._open(resume, cancellation), cancellation)
         found = b""
@@ -94,7 +102,9 @@ class Reading:
 
     def _open(self, resume: Resume, cancellation: Cancellation) -> Source:
         url = parse_source_url(self.url)
-        return open_source(self.egress, url, LIMITS, resume=resume, cancellation=cancellation)
+        source = open_source(self.egress, url, LIMITS, resume=resume, cancellation=cancellation)
+        self.opened.append(source)
+        return source
 
     def _take(self, part: FilledPart, before: bytes) -> bytes:
         piece = bytes(part.content)
@@ -169,7 +179,7 @@ def test_a_source_that_serves_one_connection_alone_is_read_to_its_end(
 
 
 @pytest.mark.parametrize(
-    "later", [Reply(status=403), replace(SLOW, ranges=False)], ids=["refused", "all of it"]
+    "later", [Reply(status=404), replace(SLOW, ranges=False)], ids=["refused", "all of it"]
 )
 def test_a_source_that_refuses_others_later_is_gone_on_in_over_one(
     later: Reply, egress: Egress, executor: Executor, origin: Origin
@@ -182,14 +192,81 @@ def test_a_source_that_refuses_others_later_is_gone_on_in_over_one(
     assert sum(str(one).endswith("-") for one in list_ranges(origin, path)) == 2
 
 
-def test_a_source_that_refuses_everybody_later_fails_with_what_it_said(
+def test_a_source_that_forbids_one_too_many_is_read_over_fewer(
     egress: Egress, executor: Executor, origin: Origin
 ) -> None:
-    url = origin.route("/reading/closed", SLOW, SLOW, Reply(status=403))
+    url = origin.route("/reading/forbids", SLOW, SLOW, SLOW, Reply(status=403), SLOW)
+    assert Reading(egress, executor, url).read() == WHOLE
+    # Nothing but the first request went to the end.
+    assert sum(str(one).endswith("-") for one in list_ranges(origin, "/reading/forbids")) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(403, "answered 403"), (404, "answered 404"), (503, "answered 503")]
+)
+def test_a_source_that_refuses_everybody_later_may_be_tried_again(
+    status: int, said: str, egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    path = f"/reading/closed-{status}"
+    url = origin.route(path, SLOW, SLOW, Reply(status=status))
     reading = Reading(egress, executor, url)
-    with pytest.raises(SourceForbidden):
+    # It served the file just now: several connections may be why it does not any more.
+    with pytest.raises(SourceUnavailable, match=said):
         reading.read()
     assert reading.count_free() == 2 + 2 * 3
+
+
+def test_a_source_that_needs_a_moment_to_serve_one_again_is_gone_on_in(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    path = "/reading/moment"
+    # The second refuses a range, which ends the splitting; the third refuses the rest.
+    refusals = [Reply(status=404)] * 2
+    url = origin.route(path, SLOW, SLOW, *refusals, SLOW)
+    assert Reading(egress, executor, url, most=2).read() == WHOLE
+
+
+def test_a_host_whose_share_is_one_is_asked_by_nobody_twice(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    url = origin.route("/reading/share", SLOW)
+    assert Reading(egress, executor, url, most=1).read() == WHOLE
+    assert list_ranges(origin, "/reading/share") == ["bytes=0-"]
+
+
+def test_a_share_that_cannot_be_learned_leaves_no_connection_open(
+    egress: Egress, executor: Executor, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Source] = []
+    close = Source.close
+
+    def note(source: Source) -> None:
+        closed.append(source)
+        close(source)
+
+    monkeypatch.setattr(Source, "close", note)
+    reading = Reading(egress, executor, origin.route("/reading/unlearned", SLOW))
+    shares = iter([4])
+
+    def find_most() -> int:
+        found = next(shares, None)
+        if found is None:
+            raise RuntimeError("no share")
+        return found
+
+    with pytest.raises(RuntimeError, match="no share"):
+        reading.read(find_most=find_most)
+    assert reading.count_free() == 2 + 2 * 3
+    assert len(reading.opened) == 1
+    assert reading.opened[0] in closed
+
+
+def test_all_that_was_read_over_many_is_reported(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    reading = Reading(egress, executor, origin.route("/reading/reported", SLOW))
+    reading.read()
+    assert reading.held.transferred_bytes == BODY.size_bytes
 
 
 @pytest.mark.parametrize("ending", Ending)

@@ -173,6 +173,25 @@ def test_a_whole_download_has_a_limit_too() -> None:
         late.fill(bytearray(10))
 
 
+def test_a_limit_that_began_before_this_request_counts_from_there() -> None:
+    clock = Clock()
+    egress = FakeEgress(FakeAnswer(pieces=[b"1", b"2"]))
+    source = open_source(cast("Egress", egress), URL, LIMITS, clock, deadline=clock.now + 5)
+    clock.now += 6
+    with pytest.raises(SourceTimeout, match="longer than 100 s"):
+        source.fill(bytearray(10))
+
+
+def test_a_piece_that_came_too_late_was_taken_in_before_that_is_said() -> None:
+    clock, taken = Clock(), bytearray()
+    source = open_answers(FakeAnswer(pieces=[b"1", b"2"]), clock=clock)
+    clock.now += LIMITS.total_timeout_s + 1
+    with pytest.raises(SourceTimeout):
+        source.fill(bytearray(10), taken.extend)
+    # Whoever goes on after the error goes on at received_bytes.
+    assert len(taken) == source.received_bytes == 1
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_followed_from_where_they_were_sent(status: int) -> None:
     egress = FakeEgress(
