@@ -21,7 +21,7 @@ from ingest.logs import get_logger
 from ingest.model import File, Task
 from ingest.retry import RetryPolicy, plan_retry
 from ingest.states import Status
-from storage.records import files, lookups, tasks, uploads
+from storage.records import completions, lookups, tasks
 from workers.attempt import Attempt
 
 
@@ -35,14 +35,13 @@ def finish(attempt: Attempt, file: File) -> None:
     lease, checkpoints = attempt.lease, attempt.checkpoints
 
     def write(connection: Connection) -> bool:
-        if not tasks.complete(connection, lease, attempt.held.transferred_bytes):
-            return False
-        if lease.task.order.filename is None:
-            tasks.reserve_name(connection, file.project_id, file.task_id, file.object_key)
-        files.insert_file(connection, file)
-        if checkpoints.used:
-            uploads.drop(connection, file.task_id, checkpoints.begun_by)
-        return True
+        return completions.complete(
+            connection,
+            lease,
+            file,
+            attempt.held.transferred_bytes,
+            checkpoints.begun_by if checkpoints.used else None,
+        )
 
     if not attempt.held.write(attempt.tools.database, write):
         raise LeaseLost("Another attempt has the task.")

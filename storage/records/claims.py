@@ -8,18 +8,68 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    Interval,
+    String,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from ingest.model import Lease
-from ingest.states import Status
+from ingest.states import Status, find_sources
 from storage.records.lookups import to_failure, to_task
-from storage.records.tables import PENDING, PROCESSING, attempts, projects, tasks
-from storage.records.tasks import in_seconds, move
+from storage.records.tables import PROCESSING, tasks
+from storage.records.tasks import in_seconds
 
 # A task that lost this many leases in a row may be what kills its workers.
 _SUSPECT_AFTER = 2
 # Namespaces of advisory locks: what is counted under them cannot change meanwhile.
 _HOST_LOCK, _WORKER_LOCK = 1, 2
+_SOURCES = find_sources(Status.PROCESSING)
+_SUSPECT = f"lost > 0 AND lost >= least({_SUSPECT_AFTER}, max_attempts - 1)"
+
+# Locks the row, and then what is counted for its host: always in this order, since a CTE with row
+# locks is run to its end. What is counted has to be counted by a later statement.
+_LOOK = text(f"""
+    WITH found AS MATERIALIZED (
+        SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix
+        FROM tasks JOIN projects ON projects.id = project_id
+        WHERE tasks.id = :task_id AND status = 'pending'
+            AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+        FOR UPDATE OF tasks
+    )
+    SELECT *, CASE WHEN :host_limit > 0
+        THEN pg_advisory_xact_lock({_HOST_LOCK}, hashtext(source_host)) END AS locked
+    FROM found
+""").bindparams(bindparam("host_limit", type_=Integer))  # noqa: S608 - constants
+
+_TAKE = text("""
+    WITH taken AS (
+        UPDATE tasks SET status = :processing, updated = now(), attempt = attempt + 1,
+            tries = tries + 1, worker = :worker, lease_until = now() + :lease,
+            next_attempt_at = NULL, started = coalesce(started, now()), error = NULL
+        WHERE id = :task_id AND status = ANY(:sources) AND (:host_limit = 0 OR :host_limit > (
+            SELECT count(*) FROM tasks WHERE status = 'processing' AND source_host = :host))
+        RETURNING *
+    ), begun AS (
+        INSERT INTO attempts (task_id, number, worker) SELECT id, attempt, worker FROM taken
+    )
+    SELECT * FROM taken
+""").bindparams(
+    bindparam("sources", type_=ARRAY(String)),
+    bindparam("lease", type_=Interval),
+    bindparam("host_limit", type_=Integer),
+)
 
 
 def claim(
@@ -34,60 +84,33 @@ def claim(
     Returns:
         None if there is no work: the wake-up was late or doubled, or the task is put off.
     """
-    task = connection.execute(
-        select(tasks.c.source_host, tasks.c.error, is_suspect().label("suspect"))
-        .where(
-            tasks.c.id == task_id,
-            tasks.c.status == PENDING,
-            tasks.c.next_attempt_at.is_(None) | (tasks.c.next_attempt_at <= func.now()),
-        )
-        .with_for_update()
-    ).one_or_none()
+    task = connection.execute(_LOOK, {"task_id": task_id, "host_limit": host_limit}).one_or_none()
     if task is None:
         return None
-    if _is_host_full(connection, task.source_host, host_limit) or (
-        task.suspect and _runs_suspect(connection, worker)
-    ):
+    if task.suspect and _runs_suspect(connection, worker):
         _put_off(connection, task_id)
         return None
-    row = move(
-        connection,
-        task_id,
-        Status.PROCESSING,
-        values={
-            "attempt": tasks.c.attempt + 1,
-            "tries": tasks.c.tries + 1,
+    row = connection.execute(
+        _TAKE,
+        {
+            "task_id": task_id,
+            "processing": Status.PROCESSING,
+            "sources": list(_SOURCES),
             "worker": worker,
-            "lease_until": in_seconds(lease_s),
-            "next_attempt_at": None,
-            "started": func.coalesce(tasks.c.started, func.now()),
-            "error": None,
+            "lease": timedelta(seconds=lease_s),
+            "host": task.source_host,
+            "host_limit": host_limit,
         },
-    )
+    ).one_or_none()
     if row is None:
+        _put_off(connection, task_id)
         return None
-    connection.execute(insert(attempts).values(task_id=task_id, number=row.attempt, worker=worker))
-    key_prefix = connection.execute(
-        select(projects.c.key_prefix).where(projects.c.id == row.project_id)
-    ).scalar_one()
-    return Lease(to_task(row), key_prefix, row.attempt, worker, to_failure(task.error))
+    return Lease(to_task(row), task.key_prefix, row.attempt, worker, to_failure(task.error))
 
 
 def is_suspect() -> ColumnElement[bool]:
     """Return the condition that a task may be what kills its workers."""
-    return and_(
-        tasks.c.lost > 0, tasks.c.lost >= func.least(_SUSPECT_AFTER, tasks.c.max_attempts - 1)
-    )
-
-
-def _is_host_full(connection: Connection, host: str, limit: int) -> bool:
-    if limit == 0:
-        return False
-    connection.execute(select(func.pg_advisory_xact_lock(_HOST_LOCK, func.hashtext(host))))
-    running = connection.execute(
-        select(func.count()).where(tasks.c.status == PROCESSING, tasks.c.source_host == host)
-    ).scalar_one()
-    return running >= limit
+    return literal_column(f"({_SUSPECT})", Boolean)
 
 
 def _runs_suspect(connection: Connection, worker: str) -> bool:

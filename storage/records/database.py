@@ -2,11 +2,14 @@
 
 Invariants: every statement, every wait for a lock and every pause within a transaction runs under a
 time limit of the server's; a server that vanished from the network, or hangs, is noticed within
-seconds; a connection that died in the pool is noticed before it is used.
+seconds; a connection that died in the pool is noticed before it is used, unless it was in use a
+moment ago.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,8 +18,9 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from ingest.errors import DatabaseUnavailable
 
@@ -29,6 +33,7 @@ IDLE_TIMEOUT_MS = 5_000
 # answers for it. A ping is answered at once by any other.
 _PING_LIMIT_S = 2.0
 _STATEMENT_LIMIT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
+_USED = "used"
 # query_canceled (by statement_timeout) and lock_not_available.
 _LATE = frozenset({"57014", "55P03"})
 
@@ -39,16 +44,27 @@ T = TypeVar("T")
 class _BoundedConnection(psycopg.Connection[Any]):
     """A connection that waits for no answer longer than its limits; `Any` is psycopg's row."""
 
+    limit_s = _STATEMENT_LIMIT_S
+
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Consume a generator of psycopg's, as its own `wait` does."""
-        # SQLAlchemy pings a pooled connection outside of any transaction, and nothing else.
-        limit_s = _PING_LIMIT_S if self._autocommit else _STATEMENT_LIMIT_S
         try:
-            return super().wait(gen, interval, limit_s if timeout is None else timeout)
+            return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
         except errors._WaitTimeout:  # noqa: SLF001 - psycopg raises it, and gave it no other name
             # What state the connection is in will never be known.
             self.pgconn.finish()
             raise
+
+    def ping(self) -> None:
+        """Make sure that the server answers; raises psycopg's errors."""
+        self.limit_s = _PING_LIMIT_S
+        try:
+            # In no transaction, and without the words that would open one.
+            self.autocommit = True
+            self.execute("")
+            self.autocommit = False
+        finally:
+            self.limit_s = _STATEMENT_LIMIT_S
 
 
 class Database:
@@ -57,15 +73,16 @@ class Database:
     Args:
         url: a SQLAlchemy URL (:attr:`ingest.config.Settings.sqlalchemy_url`).
         pool_size: connections kept; as many again may be opened for a while.
+        trusted_s: how long a connection that has answered need not be asked whether it does.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, trusted_s: float = 0.5) -> None:
+        self._trusted_s = trusted_s
         self._engine = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_TIMEOUT_S,
-            pool_pre_ping=True,
             pool_recycle=1800,
             hide_parameters=True,
             connect_args={
@@ -83,6 +100,8 @@ class Database:
         )
 
         event.listen(self._engine, "do_connect", _connect)
+        event.listen(self._engine, "checkout", self._check_idle)
+        event.listen(self._engine, "checkin", _note_use)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -121,9 +140,30 @@ class Database:
         """Close every pooled connection."""
         self._engine.dispose()
 
+    def _check_idle(
+        self,
+        connection: _BoundedConnection,
+        record: ConnectionPoolEntry,
+        fairy: PoolProxiedConnection,
+    ) -> None:
+        """Ping a connection that lay in the pool; SQLAlchemy takes a fresh one where that fails."""
+        del fairy
+        if time.monotonic() - record.info.get(_USED, math.inf) < self._trusted_s:
+            return
+        try:
+            connection.ping()
+        except psycopg.Error as error:
+            # The others are of the same age.
+            raise InvalidatePoolError from error
+
 
 def _connect(
     dialect: object, record: object, arguments: list[Any], options: dict[str, Any]
 ) -> _BoundedConnection:
     del dialect, record
     return _BoundedConnection.connect(*arguments, **options)
+
+
+def _note_use(connection: _BoundedConnection | None, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info[_USED] = time.monotonic()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from ingest.formats import Kind
 from ingest.model import File, MediaInfo, Page
@@ -14,20 +13,6 @@ from storage.records.listing import Window, read_page
 from storage.records.tables import files, names
 
 _MEDIA = TypeAdapter(MediaInfo)
-
-
-def insert_file(connection: Connection, file: File) -> None:
-    """Insert the File of a task that completes in this same transaction."""
-    values = {
-        name: value
-        for name, value in asdict(file).items()
-        if name not in {"media", "created", "updated"}
-    }
-    connection.execute(
-        insert(files).values(
-            **values, kind=file.media.kind, type=file.media.type, media=asdict(file.media)
-        )
-    )
 
 
 def get(connection: Connection, project_id: str, file_id: str) -> File | None:

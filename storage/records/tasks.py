@@ -2,16 +2,18 @@
 
 Invariants:
 
-- ``move`` is the only function that changes a task's state, and its guard is built from
-  :data:`ingest.states.TRANSITIONS`; a move that the table does not hold matches no row.
+- A task's state is changed by ``move``, and by the statements of ``claims`` and ``completions``.
+  The guard of each comes from :data:`ingest.states.TRANSITIONS`: a move that the table does not
+  hold matches no row.
 - Every write of an attempt names its number, the fencing token, so a worker whose lease was taken
   over changes nothing.
 - Ending a task, its attempt, its File and the fate of its reserved name is one transaction, the
   caller's.
 - Leases and waits are measured by the database's clock alone.
 
-What is only read stands in ``lookups``, how leases are taken in ``claims``, what happens to many of
-them at once in ``leases``, what people decide in ``decisions``.
+What is only read stands in ``lookups``, how leases are taken in ``claims``, how tasks end well in
+``completions``, what happens to many of them at once in ``leases``, what people decide in
+``decisions``.
 """
 
 from __future__ import annotations
@@ -97,20 +99,15 @@ def reserve_name(connection: Connection, project_id: str, task_id: str, object_k
                 insert(names).values(object_key=object_key, project_id=project_id, task_id=task_id)
             )
     except IntegrityError as error:
-        raise FileExists(
-            f"'{object_key}' is taken by another file or task; choose another folder or filename.",
-            param="filename",
-        ) from error
+        raise explain_taken(object_key) from error
 
 
-def complete(connection: Connection, lease: Lease, transferred_bytes: int) -> bool:
-    """End a task well. The caller inserts the File in the same transaction.
-
-    Returns:
-        False if the lease was lost; then nothing may be written.
-    """
-    values = {"finished": func.now(), "error": None}
-    return _end(connection, lease, Status.COMPLETE, values, transferred_bytes, None)
+def explain_taken(object_key: str) -> FileExists:
+    """Return the error of a name that somebody else has."""
+    return FileExists(
+        f"'{object_key}' is taken by another file or task; choose another folder or filename.",
+        param="filename",
+    )
 
 
 def fail(

@@ -11,7 +11,7 @@ from ingest.errors import HeadraceError, SourceNotFound, SourceUnavailable
 from ingest.formats import Kind
 from ingest.model import Attempt, File, Lease, MediaInfo, Task
 from ingest.states import Status
-from storage.records import claims, decisions, files, leases, lookups, tasks
+from storage.records import claims, completions, decisions, leases, lookups, tasks
 from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
@@ -88,10 +88,7 @@ def list_names(records: Database) -> list[str]:
 def complete_task(records: Database, lease: Lease) -> bool:
     """End an attempt with a file; return whether it was let."""
     with records.transaction() as connection:
-        if not tasks.complete(connection, lease, 10):
-            return False
-        files.insert_file(connection, make_file(lease))
-    return True
+        return completions.complete(connection, lease, make_file(lease), 10)
 
 
 def fail_task(records: Database, lease: Lease) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.errors import SourceNotFound, SourceUnavailable, StorageUnavailable
 from ingest.states import Status
-from storage.records import files, leases, tasks
+from storage.records import completions, files, leases
 from storage.records.database import Database
 from tests.integration.examples import (
     Claim,
@@ -69,8 +69,7 @@ def test_a_transaction_that_breaks_ends_nothing(
 
     def complete_and_break() -> None:
         with records.transaction() as connection:
-            assert tasks.complete(connection, lease, 10)
-            files.insert_file(connection, make_file(lease))
+            assert completions.complete(connection, lease, make_file(lease), 10)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

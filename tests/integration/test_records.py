@@ -13,17 +13,17 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, select, text, update
+from sqlalchemy import Connection, create_engine, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import DatabaseUnavailable
+from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
 from ingest.model import Project
 from storage.migrations import make_config, migrate
-from storage.records import files, keys
+from storage.records import completions, files, keys
 from storage.records.database import Database
 from storage.records.listing import Window
-from storage.records.tables import metadata
+from storage.records.tables import metadata, names
 from storage.records.tables import tasks as table
 from tests.integration.examples import MEDIA, Claim, MakeTask, make_file
 from tests.support.waiting import wait_until
@@ -32,9 +32,10 @@ from tests.support.waiting import wait_until
 def test_a_file_is_read_as_it_was_written(
     records: Database, make_task: MakeTask, claim: Claim
 ) -> None:
-    file = make_file(claim(make_task("a.mp4")))
+    lease = claim(make_task("a.mp4"))
+    file = make_file(lease)
     with records.transaction() as connection:
-        files.insert_file(connection, file)
+        assert completions.complete(connection, lease, file, 10)
     with records.transaction() as connection:
         found = files.get(connection, file.project_id, file.id)
         assert found is not None
@@ -51,9 +52,10 @@ def test_a_file_is_read_as_it_was_written(
 def test_removing_a_file_frees_its_name(
     records: Database, make_task: MakeTask, claim: Claim
 ) -> None:
-    file = make_file(claim(make_task("a.mp4")))
+    lease = claim(make_task("a.mp4"))
+    file = make_file(lease)
     with records.transaction() as connection:
-        files.insert_file(connection, file)
+        assert completions.complete(connection, lease, file, 10)
         assert files.remove(connection, "prj_other", file.id) is None
         assert files.remove(connection, file.project_id, file.id) == "prefix/folder/a.mp4"
         assert files.remove(connection, file.project_id, file.id) is None
@@ -61,22 +63,31 @@ def test_removing_a_file_frees_its_name(
 
 
 def test_one_object_has_one_file(records: Database, make_task: MakeTask, claim: Claim) -> None:
-    first, second = (make_file(claim(make_task())) for _ in range(2))
+    first, second = claim(make_task()), claim(make_task())
+    file = make_file(first)
     with records.transaction() as connection:
-        files.insert_file(connection, first)
-    with pytest.raises(IntegrityError), records.transaction() as connection:
-        files.insert_file(connection, replace(second, object_key=first.object_key))
+        assert completions.complete(connection, first, file, 10)
+    same = replace(make_file(second), object_key=file.object_key)
+    with pytest.raises(FileExists), records.transaction() as connection:
+        completions.complete(connection, second, same, 10)
+    with records.transaction() as connection:
+        assert files.get(connection, same.project_id, same.id) is None
+        # Not past the names, either.
+        connection.execute(delete(names))
+    with pytest.raises(FileExists), records.transaction() as connection:
+        completions.complete(connection, second, same, 10)
 
 
 def test_files_are_listed_by_kind_and_ref(
     records: Database, make_task: MakeTask, claim: Claim, project: Project
 ) -> None:
-    made = [make_file(claim(make_task())) for _ in range(3)]
+    leases = [claim(make_task()) for _ in range(3)]
+    made = [make_file(lease) for lease in leases]
     made[0] = replace(made[0], ref="mine")
     made[1] = replace(made[1], media=replace(MEDIA, kind=Kind.AUDIO))
     with records.transaction() as connection:
-        for file in made:
-            files.insert_file(connection, file)
+        for lease, file in zip(leases, made, strict=True):
+            assert completions.complete(connection, lease, file, 10)
 
         def list_ids(kind: Kind | None, ref: str | None, window: Window) -> list[str]:
             page = files.list_page(connection, project.id, kind, ref, window)
@@ -208,7 +219,7 @@ def test_a_database_that_is_not_there_is_unavailable_within_seconds(closed_port:
 
 
 def test_a_connection_that_died_in_the_pool_is_noticed(records_url: str) -> None:
-    database = Database(records_url, pool_size=1)
+    database = Database(records_url, pool_size=1, trusted_s=0)
     database.check()
     killer = Database(records_url, pool_size=1)
     with killer.transaction() as connection:
@@ -221,6 +232,25 @@ def test_a_connection_that_died_in_the_pool_is_noticed(records_url: str) -> None
     database.check()
     for one in (database, killer):
         one.close()
+
+
+def test_a_connection_that_was_in_use_a_moment_ago_is_not_asked_whether_it_lives(
+    records_url: str, records: Database
+) -> None:
+    def read_last_query(database: Database) -> str:
+        with database.transaction() as connection:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with database.transaction():
+            pass
+        # Nothing is said in an empty transaction; a ping is an empty query.
+        with records.transaction() as connection:
+            query = text("SELECT query FROM pg_stat_activity WHERE pid = :pid")
+            return str(connection.execute(query, {"pid": pid}).scalar_one())
+
+    for trusted_s, pings in ((60.0, False), (0.0, True)):
+        database = Database(records_url, pool_size=1, trusted_s=trusted_s)
+        assert (read_last_query(database) == "") is pings
+        database.close()
 
 
 def test_a_statement_that_takes_too_long_is_ended(

@@ -52,7 +52,7 @@ def test_a_postgresql_that_hangs_is_noticed_at_the_next_use_of_a_connection(
     assert port is not None
     with FaultProxy(port) as proxy:
         url = settings.sqlalchemy_url.replace(f":{port}/", f":{proxy.port}/")
-        database = Database(url, pool_size=1)
+        database = Database(url, pool_size=1, trusted_s=0)
         database.check()
         proxy.freeze()
         began = time.monotonic()

@@ -17,7 +17,15 @@ from ingest.model import Lease, Project, Task
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Upload
-from storage.records import decisions, files, leases, leftovers, lookups, tasks, uploads
+from storage.records import (
+    completions,
+    decisions,
+    leases,
+    leftovers,
+    lookups,
+    tasks,
+    uploads,
+)
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.signals import Signals
@@ -190,8 +198,8 @@ def test_of_a_task_that_is_complete_only_what_no_file_names_is_deleted(
     lease = claim(task)
     kept = _store(store, lease, f"prefix/folder/{task.file_id}.mp4")
     with records.transaction() as connection:
-        assert tasks.complete(connection, lease, 7)
-        files.insert_file(connection, replace(make_file(lease), object_key=kept))
+        file = replace(make_file(lease), object_key=kept)
+        assert completions.complete(connection, lease, file, 7)
 
     assert late.sweep_store() == 1
 

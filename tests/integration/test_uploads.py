@@ -7,11 +7,11 @@ from sqlalchemy import select, text
 
 from ingest.errors import SourceUnavailable
 from ingest.model import Checkpoint, FinishedPart, Lease, Project, Task
-from storage.records import decisions, tasks, uploads
+from storage.records import completions, decisions, tasks, uploads
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.records.uploads import DeadUpload
-from tests.integration.examples import Claim, MakeTask, release_expired
+from tests.integration.examples import Claim, MakeTask, make_file, release_expired
 
 KEY = "prefix/folder/a.mp4"
 PARTS = [FinishedPart(number, f"etag-{number}", bytes([number])) for number in (1, 2, 3)]
@@ -173,7 +173,7 @@ def test_uploads_are_dead_when_their_tasks_need_them_no_more(
         elif end == "cancelled":
             assert decisions.cancel(connection, project.id, task.id)
         elif end == "complete":
-            assert tasks.complete(connection, lease, 0)
+            assert completions.complete(connection, lease, make_file(lease), 0)
     dead = [DeadUpload(task.id, 1, KEY, "upload-1")]
     expected = {"cancelled": (dead, dead), "complete": (dead, dead), "failed": ([], dead)}
     # A failed task is kept for a retry, for so long.
