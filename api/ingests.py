@@ -17,7 +17,7 @@ from ingest.errors import DatabaseUnavailable, FieldInvalid, RedisUnavailable
 from ingest.formats import FORMATS
 from ingest.ids import Prefix, make_id
 from ingest.logs import get_logger
-from ingest.model import File, Order, Project, Task, Transfer
+from ingest.model import Attempt, File, Order, Project, Task, Transfer
 from ingest.naming import make_key
 from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
@@ -117,18 +117,21 @@ def create_and_wait(services: Services, project: Project, order: Order) -> Task:
 
 def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
     """Return Task objects with their attempts, progress and outputs, in three look-ups for all."""
-    ids = [task.id for task in found]
+    begun = [task.id for task in found if task.attempt]
     complete = [task.file_id for task in found if task.status is Status.COMPLETE]
     running = [task.id for task in found if task.status is Status.PROCESSING]
-    with services.database.transaction() as connection:
-        attempts = lookups.list_attempts(connection, ids)
-        outputs = files.get_many(connection, complete) if complete else {}
+    attempts: Mapping[str, Sequence[Attempt]] = {}
+    outputs: Mapping[str, File] = {}
+    if begun:
+        with services.database.transaction() as connection:
+            attempts = lookups.list_attempts(connection, begun)
+            outputs = files.get_many(connection, complete) if complete else {}
     transfers = _read_progress(services, running)
     return [
         show_task(
             task,
             # The attempts are read after the task, which may have been claimed in between.
-            [one for one in attempts[task.id] if one.number <= task.attempt],
+            [one for one in attempts.get(task.id, ()) if one.number <= task.attempt],
             transfers.get(task.id),
             show(services, outputs[task.file_id]) if task.file_id in outputs else None,
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -175,11 +176,12 @@ def _parse_host(host: str, param: str) -> str:
         return str(address)
     if "%" in host:
         raise _refuse(param, "has a percent-encoded host; write it plainly")
-    try:
-        name = idna.encode(host, uts46=True, std3_rules=False).decode().lower()
-    except (idna.IDNAError, UnicodeError):
-        # IDNA 2008 has no '_', which real host names (buckets, CDNs) do have.
-        name = host.lower()
+    # IDNA 2008 has no '_', which real host names (buckets, CDNs) do have: what is ASCII stays as it
+    # is, which is all that IDNA would do to it.
+    name = host.lower()
+    if not name.isascii():
+        with suppress(idna.IDNAError, UnicodeError):
+            name = idna.encode(host, uts46=True, std3_rules=False).decode().lower()
     labels = name.removesuffix(".").split(".")
     if (
         len(name) > 254

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ingest.ids import Prefix, make_id
@@ -21,6 +21,17 @@ from storage.records.tables import keys, projects
 SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
 _SECRET_BYTES = 20
 _SHOWN_CHARS = len(SECRET_PREFIX) + 6
+
+# Every request asks these; built once, since building them takes longer than running them.
+_FIND_BY_SECRET = text("""
+    SELECT secret_sha256, projects.* FROM keys JOIN projects ON projects.id = project_id
+    WHERE secret_sha256 = :digest AND revoked IS NULL
+""")
+_IS_PLACE_OF_ANOTHER = text("""
+    SELECT EXISTS (
+        SELECT FROM projects WHERE id <> :project_id AND key_prefix <> ''
+            AND starts_with(:object_key || '/', key_prefix || '/'))
+""")
 
 
 def ensure_project(connection: Connection, name: str = "default", key_prefix: str = "") -> Project:
@@ -39,9 +50,10 @@ def is_place_of_another(connection: Connection, project_id: str, object_key: str
 
     Prefixes never nest, but the first project's is empty: nothing else keeps it out of the rest.
     """
-    inside = func.starts_with(func.concat(object_key, "/"), func.concat(projects.c.key_prefix, "/"))
-    query = select(exists().where(projects.c.id != project_id, projects.c.key_prefix != "", inside))
-    return connection.execute(query).scalar_one()
+    found: bool = connection.execute(
+        _IS_PLACE_OF_ANOTHER, {"project_id": project_id, "object_key": object_key}
+    ).scalar_one()
+    return found
 
 
 def create_key(connection: Connection, project_id: str, name: str) -> tuple[ApiKey, str]:
@@ -81,11 +93,7 @@ def revoke_key(connection: Connection, project_id: str, key_id: str) -> bool:
 def find_project_by_secret(connection: Connection, secret: str) -> Project | None:
     """Return the project a key speaks for; None for an unknown or revoked one."""
     digest = _digest(secret)
-    row = connection.execute(
-        select(keys.c.secret_sha256, projects)
-        .join(projects, projects.c.id == keys.c.project_id)
-        .where(keys.c.secret_sha256 == digest, keys.c.revoked.is_(None))
-    ).one_or_none()
+    row = connection.execute(_FIND_BY_SECRET, {"digest": digest}).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.secret_sha256), digest):
         return None
     return Project(row.id, row.name, row.key_prefix)

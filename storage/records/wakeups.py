@@ -29,6 +29,9 @@ _PROJECTS, _HOSTS, _OTHERS = 64, 4, 128
 
 _READY = "status = 'pending' AND next_attempt_at IS NULL AND woken IS NULL"
 
+# In an order, so that the index is walked and not a table full of tasks that have ended.
+_HAS_BACKLOG = text(f"SELECT id FROM tasks WHERE {_READY} ORDER BY - priority LIMIT 1")  # noqa: S608
+
 # Each step of a recursion is one jump: the first entry of the index behind the group before.
 _SCAN = text(f"""
     WITH RECURSIVE projects_ahead AS (
@@ -159,11 +162,7 @@ def count_woken(connection: Connection) -> int:
 
 def has_backlog(connection: Connection) -> bool:
     """Return whether there are ready tasks, behind which another has to wait its turn."""
-    ready = select(tasks.c.id).where(
-        tasks.c.status == PENDING, tasks.c.next_attempt_at.is_(None), tasks.c.woken.is_(None)
-    )
-    # In an order, so that the index is walked and not a table full of tasks that have ended.
-    return connection.execute(ready.order_by(-tasks.c.priority).limit(1)).first() is not None
+    return connection.execute(_HAS_BACKLOG).first() is not None
 
 
 def pick(
