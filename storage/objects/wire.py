@@ -21,19 +21,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit
 
-import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoCredentialsError
-from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
+from storage.objects.connections import open_pool
 from storage.objects.refusals import TRANSIENT_CODES, explain_refusal, explain_silence
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
+    from urllib3 import HTTPConnectionPool
 
     from storage.objects.s3_client import Patience
     from storage.objects.store import Content
@@ -156,14 +156,12 @@ class Wire:
         )
         url = urlsplit(signed)
         root = f"{url.scheme}://{url.netloc}"
-        options = {"ca_certs": self._ca_file} if url.scheme == "https" else {}
-        pool = urllib3.connection_from_url(
+        pool = open_pool(
             root,
-            maxsize=self._pool_size,
-            timeout=Timeout(
-                connect=self._patience.connect_timeout_s, read=self._patience.read_timeout_s
-            ),
-            **options,
+            ca_file=self._ca_file,
+            pool_size=self._pool_size,
+            connect_timeout_s=self._patience.connect_timeout_s,
+            read_timeout_s=self._patience.read_timeout_s,
         )
         return _Place(pool, root, url.path.removesuffix(_SAMPLE_KEY))
 
