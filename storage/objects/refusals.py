@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
+
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
 
 # "409" and "412" are what a HEAD, which has no body, leaves of a code.
@@ -40,6 +42,8 @@ def explain_refusal(code: str, verb: str, bucket: str) -> HeadraceError:
 
 
 def explain_silence(verb: str, error: Exception) -> StorageUnavailable:
-    """Return the error for a request that was not answered."""
+    """Return the error for a request that was not answered, or could not be sent."""
     name = type(error).__name__
+    if isinstance(error, NoCredentialsError | CredentialRetrievalError):
+        return StorageUnavailable(f"There are no credentials to {verb} with ({name}).")
     return StorageUnavailable(f"The object store did not answer a request to {verb} ({name}).")

@@ -7,7 +7,8 @@ the signature, which is botocore's own signer. Invariants:
 - A body is sent from the caller's memory as it lies there, and not kept.
 - Every body carries a checksum that the store verifies; the signature does not cover the body again
   (``UNSIGNED-PAYLOAD``), which would cost as much as hashing the file.
-- Each try is signed anew, so credentials that were refreshed in the middle of an upload are used.
+- Each try is signed anew, by one set of credentials: those that were refreshed in the middle of an
+  upload are used, and never half of the old with half of the new.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from urllib.parse import quote, urlsplit
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 from urllib3.exceptions import HTTPError
 
 from storage.objects.connections import open_pool
 from storage.objects.refusals import TRANSIENT_CODES, explain_refusal, explain_silence
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
+    from botocore.credentials import Credentials, ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
     from urllib3 import HTTPConnectionPool
 
@@ -132,9 +133,8 @@ class Wire:
             target += f"?{query}"
         request = AWSRequest("PUT", place.root + target, headers=dict(headers))
         request.context.update(_UNSIGNED)
-        if self._credentials is None:
-            raise NoCredentialsError
-        S3SigV4Auth(self._credentials, "s3", self._client.meta.region_name).add_auth(request)
+        credentials = self._freeze_credentials()
+        S3SigV4Auth(credentials, "s3", self._client.meta.region_name).add_auth(request)
         view = memoryview(body)
         answer = place.pool.urlopen(
             "PUT",
@@ -147,6 +147,16 @@ class Wire:
             assert_same_host=False,
         )
         return answer.status, answer.headers, answer.data
+
+    def _freeze_credentials(self) -> ReadOnlyCredentials:
+        if self._credentials is None:
+            raise NoCredentialsError
+        try:
+            return self._credentials.get_frozen_credentials()
+        except Exception as error:  # whatever a provider raises: STS, a file, a process of its own
+            raise CredentialRetrievalError(
+                provider=self._credentials.method, error_msg=type(error).__name__
+            ) from error
 
     @cached_property
     def _place(self) -> _Place:
