@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
@@ -11,6 +13,17 @@ EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "4
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _LOST_CODES = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 _NO_BUCKET_CODES = frozenset({"NoSuchBucket"})
+# What AWS says where a request was signed for, or sent to, another region than the bucket's.
+_MISPLACED_CODES = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "301",
+        "307",
+    }
+)
 # Worth another try at once: the server is busy or slow, or the body was damaged on its way.
 TRANSIENT_CODES = frozenset(
     {
@@ -25,20 +38,46 @@ TRANSIENT_CODES = frozenset(
 )
 
 
-def explain_refusal(code: str, verb: str, bucket: str) -> HeadraceError:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a store said instead of doing what it was asked.
+
+    Attributes:
+        code: in its error document, or the status where there was none.
+        signed_for: the region of the request, where it matters.
+        region: where the store says that the bucket is, if it does.
+    """
+
+    code: str
+    signed_for: str | None = None
+    region: str | None = None
+
+
+def explain_refusal(refusal: Refusal, verb: str, bucket: str) -> HeadraceError:
     """Return the error that a refusal stands for.
 
     Args:
-        code: the code in S3's error document, or the status where there was none.
         verb: what was asked for, as in "refused to store a part".
     """
+    code = refusal.code
     if code in EXISTS_CODES:
         return FileExists("An object with this key is in the bucket already.")
     if code in _LOST_CODES:
         return UploadLost("The object store no longer has the upload.")
     if code in _NO_BUCKET_CODES:
         return StorageUnavailable(f"There is no bucket '{bucket}'.")
-    return StorageUnavailable(f"The object store refused to {verb}: {code}.")
+    # A HEAD, which has no body, leaves no more of a signature for the wrong region than "400".
+    if code in _MISPLACED_CODES or code == "400":
+        here, there = refusal.signed_for, refusal.region
+        if here is not None and there is not None and here != there:
+            return StorageUnavailable(
+                f"The bucket '{bucket}' is in the region '{there}', "
+                f"and HEADRACE_S3_REGION is '{here}'."
+            )
+    asking = ""
+    if code in _MISPLACED_CODES:
+        asking = " Are HEADRACE_S3_REGION and HEADRACE_S3_ENDPOINT right?"
+    return StorageUnavailable(f"The object store refused to {verb}: {code}.{asking}")
 
 
 def explain_silence(verb: str, error: Exception) -> StorageUnavailable:

@@ -29,6 +29,7 @@ from ingest.errors import StorageUnavailable, UploadLost
 from storage.objects.refusals import (
     EXISTS_CODES,
     MISSING_CODES,
+    Refusal,
     explain_refusal,
     explain_silence,
 )
@@ -88,10 +89,10 @@ class S3ObjectStore:
         """Ask for the bucket.
 
         Raises:
-            StorageUnavailable: no answer, no such bucket, or no right to it.
+            StorageUnavailable: no answer, no such bucket, no right to it, or HEADRACE_S3_REGION is
+                not the bucket's; see :meth:`storage.objects.wire.Wire.check`.
         """
-        with self._translate("read the bucket"):
-            self._client.head_bucket(Bucket=self._bucket)
+        self._wire.check()
 
     def put(
         self,
@@ -294,7 +295,7 @@ class S3ObjectStore:
         try:
             yield
         except ClientError as error:
-            raise explain_refusal(_read_code(error), verb, self._bucket) from error
+            raise explain_refusal(Refusal(_read_code(error)), verb, self._bucket) from error
         except (BotoCoreError, ResponseParserError, KeyError) as error:
             raise explain_silence(verb, error) from error
 

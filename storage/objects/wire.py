@@ -17,6 +17,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -29,10 +30,10 @@ from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCrede
 from urllib3.exceptions import HTTPError
 
 from storage.objects.connections import open_pool
-from storage.objects.refusals import TRANSIENT_CODES, explain_refusal, explain_silence
+from storage.objects.refusals import TRANSIENT_CODES, Refusal, explain_refusal, explain_silence
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials, ReadOnlyCredentials
+    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
     from urllib3 import HTTPConnectionPool
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _SLICE_BYTES = 256 * 1024
 _LONGEST_PAUSE_S = 20.0
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
+_REGION = re.compile(rb"<Region>([a-z0-9-]+)</Region>")
 _UNSIGNED = {"client_config": Config(s3={"payload_signing_enabled": False})}
 # Any key will do to learn how the bucket is addressed; this one needs no encoding.
 _SAMPLE_KEY = "key"
@@ -101,43 +103,72 @@ class Wire:
             FileExists, UploadLost: as the store says.
             StorageUnavailable: it refused otherwise, or did not answer in all tries.
         """
-        left = self._patience.attempts
-        while True:
-            left -= 1
-            try:
-                status, found, content = self._send(key, query, body, headers)
-            except (HTTPError, OSError, BotoCoreError) as error:
-                if not left:
-                    raise explain_silence(verb, error) from error
-            else:
-                if 200 <= status < 300:
-                    return found
-                code = _read_code(status, content)
-                if not left or not (status >= 500 or code in TRANSIENT_CODES):
-                    raise explain_refusal(code, verb, self._bucket)
-            doublings = self._patience.attempts - left - 1
-            # Spread, not secret.
-            self._pause(random.random() * min(_LONGEST_PAUSE_S, 2.0**doublings))  # noqa: S311
+        return self._ask(verb, "PUT", key, query, body, headers)
+
+    def check(self) -> None:
+        """Ask for the bucket by the way that bodies take.
+
+        Where the bucket is in another region than the settings say, that is told and not mended:
+        boto3 follows a store to the bucket's region by itself, and its HeadBucket would say that
+        all is well. Taking that region for bodies, too, would leave a wrong setting in every
+        address that is signed for downloaders, who follow nobody. A store that names another region
+        and takes the request all the same does not mind it, and neither does this.
+
+        Raises:
+            StorageUnavailable: no answer, no such bucket, no right to it, or another region.
+        """
+        self._ask("read the bucket", "HEAD", "", "", b"", {})
 
     def close(self) -> None:
         """Close the pooled connections."""
         if "_place" in self.__dict__:
             self._place.pool.close()
 
+    def _ask(
+        self,
+        verb: str,
+        method: str,
+        key: str,
+        query: str,
+        body: Content,
+        headers: Mapping[str, str],
+    ) -> Mapping[str, str]:
+        left = self._patience.attempts
+        while True:
+            left -= 1
+            try:
+                status, found, content = self._send(method, key, query, body, headers)
+            except (HTTPError, OSError, BotoCoreError) as error:
+                if not left:
+                    raise explain_silence(verb, error) from error
+            else:
+                if 200 <= status < 300:
+                    return found
+                refusal = self._read_refusal(status, found, content)
+                if not left or not (status >= 500 or refusal.code in TRANSIENT_CODES):
+                    raise explain_refusal(refusal, verb, self._bucket)
+            doublings = self._patience.attempts - left - 1
+            # Spread, not secret.
+            self._pause(random.random() * min(_LONGEST_PAUSE_S, 2.0**doublings))  # noqa: S311
+
     def _send(
-        self, key: str, query: str, body: Content, headers: Mapping[str, str]
+        self, method: str, key: str, query: str, body: Content, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
         place = self._place
-        target = place.path + quote(key, safe="/~")
+        # The bucket itself has no slash behind it.
+        target = (place.path + quote(key, safe="/~")) if key else (place.path.rstrip("/") or "/")
         if query:
             target += f"?{query}"
-        request = AWSRequest("PUT", place.root + target, headers=dict(headers))
+        request = AWSRequest(method, place.root + target, headers=dict(headers))
         request.context.update(_UNSIGNED)
-        credentials = self._freeze_credentials()
-        S3SigV4Auth(credentials, "s3", self._client.meta.region_name).add_auth(request)
+        if self._credentials is None:
+            raise NoCredentialsError
+        with _telling_of_credentials(self._credentials, but=NoCredentialsError):
+            frozen = self._credentials.get_frozen_credentials()
+        S3SigV4Auth(frozen, "s3", self._client.meta.region_name).add_auth(request)
         view = memoryview(body)
         answer = place.pool.urlopen(
-            "PUT",
+            method,
             target,
             # urllib3 hands on whatever a socket takes; only its stubs do not say so.
             body=cast("Iterable[bytes]", _slice(view)) if len(view) else b"",
@@ -148,22 +179,21 @@ class Wire:
         )
         return answer.status, answer.headers, answer.data
 
-    def _freeze_credentials(self) -> ReadOnlyCredentials:
-        if self._credentials is None:
-            raise NoCredentialsError
-        try:
-            return self._credentials.get_frozen_credentials()
-        except Exception as error:  # whatever a provider raises: STS, a file, a process of its own
-            raise CredentialRetrievalError(
-                provider=self._credentials.method, error_msg=type(error).__name__
-            ) from error
+    def _read_refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Refusal:
+        code, region = _CODE.search(content), _REGION.search(content)
+        return Refusal(
+            str(status) if code is None else code[1].decode(),
+            signed_for=self._client.meta.region_name,
+            region=headers.get("x-amz-bucket-region") or (region and region[1].decode()),
+        )
 
     @cached_property
     def _place(self) -> _Place:
-        # botocore decides: path or host, AWS's regions, the operator's endpoint.
-        signed = self._client.generate_presigned_url(
-            "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
-        )
+        # botocore decides: path or host, AWS's regions, the operator's endpoint. It signs, too.
+        with _telling_of_credentials(self._credentials, but=BotoCoreError):
+            signed = self._client.generate_presigned_url(
+                "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
+            )
         url = urlsplit(signed)
         root = f"{url.scheme}://{url.netloc}"
         pool = open_pool(
@@ -176,11 +206,22 @@ class Wire:
         return _Place(pool, root, url.path.removesuffix(_SAMPLE_KEY))
 
 
+@contextmanager
+def _telling_of_credentials(
+    credentials: Credentials | None, *, but: type[BotoCoreError]
+) -> Iterator[None]:
+    # A provider raises what it likes: what STS answered, what is wrong with a file, …
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        raise CredentialRetrievalError(
+            provider="none" if credentials is None else credentials.method,
+            error_msg=type(error).__name__,
+        ) from error
+
+
 def _slice(view: memoryview) -> Iterator[memoryview]:
     for start in range(0, len(view), _SLICE_BYTES):
         yield view[start : start + _SLICE_BYTES]
-
-
-def _read_code(status: int, content: bytes) -> str:
-    found = _CODE.search(content)
-    return str(status) if found is None else found[1].decode()

@@ -1,0 +1,1 @@
+"""The data plane against servers that say, take and wait as they like."""

@@ -1,0 +1,84 @@
+"""What is sent and how it is answered: tried again, or explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest.config import Settings
+from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
+from storage.objects.wire import Wire
+from tests.integration.wire.conftest import BODY, PATIENCE, Store, put, refuse
+
+
+@pytest.mark.parametrize(
+    "body", [BODY, bytearray(BODY), memoryview(bytearray(BODY))[7:-9], b"", b"x"], ids=type
+)
+def test_a_body_arrives_as_it_lies_in_memory(
+    body: bytes | bytearray | memoryview, wire: Wire, store: Store, settings: Settings
+) -> None:
+    assert put(wire, body)["ETag"] == '"etag"'
+    (taken,) = store.taken
+    assert taken.body == bytes(body)
+    assert taken.target == f"/{settings.s3_bucket}/a/%C3%BC%20%2B%25~.mp4?partNumber=1"
+    assert taken.headers["x-amz-meta-a"] == "b"
+    assert taken.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert "Credential=key-one/" in taken.headers["authorization"]
+    assert "x-amz-meta-a" in taken.headers["authorization"]
+    assert "transfer-encoding" not in taken.headers
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refuse(503, "SlowDown"),
+        refuse(500, "InternalError"),
+        refuse(400, "RequestTimeout"),
+        refuse(400, "BadDigest"),
+        (502, b"<html>a proxy</html>"),
+        None,
+    ],
+    ids=["SlowDown", "InternalError", "RequestTimeout", "BadDigest", "a proxy", "silence"],
+)
+def test_what_may_pass_is_tried_again_as_often_as_patience_says(
+    trouble: tuple[int, bytes] | None, wire: Wire, store: Store, pauses: list[float]
+) -> None:
+    store.answers = (trouble, trouble, (200, b""))
+    put(wire)
+    assert [taken.body for taken in store.taken] == [BODY] * 3
+    assert len(pauses) == 2
+    assert 0 <= pauses[0] <= 1
+    assert 0 <= pauses[1] <= 2
+
+
+@pytest.mark.parametrize(
+    "trouble", [refuse(503, "SlowDown"), (502, b""), None], ids=["refused", "proxy", "silence"]
+)
+def test_what_does_not_pass_is_an_outage(
+    trouble: tuple[int, bytes] | None, wire: Wire, store: Store
+) -> None:
+    store.answers = (trouble,)
+    with pytest.raises(StorageUnavailable):
+        put(wire)
+    assert len(store.taken) == PATIENCE.attempts
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refuse(404, "NoSuchUpload"), UploadLost),
+        (refuse(400, "InvalidPart"), UploadLost),
+        (refuse(412, "PreconditionFailed"), FileExists),
+        (refuse(409, "ConditionalRequestConflict"), FileExists),
+        (refuse(404, "NoSuchBucket"), StorageUnavailable),
+        (refuse(403, "AccessDenied"), StorageUnavailable),
+        ((301, b""), StorageUnavailable),
+    ],
+    ids=["upload", "part", "taken", "conflict", "bucket", "denied", "moved"],
+)
+def test_what_a_store_means_by_no_is_not_asked_twice(
+    answer: tuple[int, bytes], error: type[HeadraceError], wire: Wire, store: Store
+) -> None:
+    store.answers = (answer,)
+    with pytest.raises(error):
+        put(wire)
+    assert len(store.taken) == 1
