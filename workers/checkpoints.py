@@ -5,7 +5,8 @@ Invariants:
 - An upload is planned in the database before the store begins it, and its row lives until it is
   completed or aborted: none is ever forgotten.
 - What is noted of a part was said by the store. What is gone on from was confirmed by it again: the
-  parts from the first on that it still has, with the ETags and lengths that were noted.
+  parts from the first on that it still has, with the ETags and lengths that were noted. They are
+  guarded as the store is set up to guard them now, or it could not complete them.
 - A database that is silent for a moment costs notes, not bytes: they are made up for later.
 - An upload that another attempt may go on with is not aborted.
 """
@@ -219,7 +220,7 @@ class Checkpoints:
             # The last part is fetched again, so that the source is always asked whether it still
             # is what it was.
             kept = _match(checkpoint, stored, size_bytes)[: total - 1]
-            if not kept:
+            if not kept or not self._could_complete(kept):
                 return None
         digests = kept[-1].digests if kept else None
         if digests is None or (stored is None and not completed):
@@ -228,6 +229,11 @@ class Checkpoints:
         if checksums is None:
             return None
         return Resumption(replace(checkpoint, parts=kept), checksums, size_bytes, etag, completed)
+
+    def _could_complete(self, parts: Sequence[FinishedPart]) -> bool:
+        # Parts tell under which checksums their upload was begun; the setting may be another now.
+        wanted = self._store.wants_part_checksums
+        return all((part.crc32c is not None) == wanted for part in parts)
 
 
 def _match(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
@@ -38,6 +39,29 @@ TRANSIENT_CODES = frozenset(
 )
 
 
+class Verb(StrEnum):
+    """What a store is asked for, in the words of an error."""
+
+    READ_BUCKET = "read the bucket"
+    STORE_OBJECT = "store an object"
+    BEGIN_UPLOAD = "begin an upload"
+    STORE_PART = "store a part"
+    COMPLETE_UPLOAD = "complete an upload"
+    ABORT_UPLOAD = "abort an upload"
+    LIST_PARTS = "list the parts of an upload"
+    LIST_UPLOADS = "list uploads"
+    DESCRIBE = "look at an object"
+    LIST_OBJECTS = "list objects"
+    DELETE = "delete an object"
+    SIGN = "sign an address"
+
+
+# What an upload may be refused that was begun under another checksum than its parts or its end come
+# with: AWS answers both with InvalidRequest, whatever else that may mean.
+_UPLOAD_VERBS = frozenset({Verb.STORE_PART, Verb.COMPLETE_UPLOAD})
+_UNFIT_CODES = frozenset({"InvalidRequest"})
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """What a store said instead of doing what it was asked.
@@ -53,17 +77,18 @@ class Refusal:
     region: str | None = None
 
 
-def explain_refusal(refusal: Refusal, verb: str, bucket: str) -> HeadraceError:
-    """Return the error that a refusal stands for.
-
-    Args:
-        verb: what was asked for, as in "refused to store a part".
-    """
+def explain_refusal(refusal: Refusal, verb: Verb, bucket: str) -> HeadraceError:
+    """Return the error that a refusal stands for."""
     code = refusal.code
     if code in EXISTS_CODES:
         return FileExists("An object with this key is in the bucket already.")
     if code in _LOST_CODES:
         return UploadLost("The object store no longer has the upload.")
+    if verb in _UPLOAD_VERBS and code in _UNFIT_CODES:
+        return UploadLost(
+            f"The object store refused to {verb}: {code}. "
+            "If every upload ends so, HEADRACE_S3_CHECKSUM may not be for this store."
+        )
     if code in _NO_BUCKET_CODES:
         return StorageUnavailable(f"There is no bucket '{bucket}'.")
     # A HEAD, which has no body, leaves no more of a signature for the wrong region than "400".
@@ -80,7 +105,7 @@ def explain_refusal(refusal: Refusal, verb: str, bucket: str) -> HeadraceError:
     return StorageUnavailable(f"The object store refused to {verb}: {code}.{asking}")
 
 
-def explain_silence(verb: str, error: Exception) -> StorageUnavailable:
+def explain_silence(verb: Verb, error: Exception) -> StorageUnavailable:
     """Return the error for a request that was not answered, or could not be sent."""
     name = type(error).__name__
     if isinstance(error, NoCredentialsError | CredentialRetrievalError):

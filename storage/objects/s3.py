@@ -30,6 +30,7 @@ from storage.objects.refusals import (
     EXISTS_CODES,
     MISSING_CODES,
     Refusal,
+    Verb,
     explain_refusal,
     explain_silence,
 )
@@ -85,6 +86,11 @@ class S3ObjectStore:
         self._wire = wire
         self._checksum = checksum
 
+    @property
+    def wants_part_checksums(self) -> bool:
+        """Whether parts are guarded by their CRC32C, which completing names again."""
+        return self._checksum is S3Checksum.CRC32C
+
     def check(self) -> None:
         """Ask for the bucket.
 
@@ -116,7 +122,7 @@ class S3ObjectStore:
             sent["x-amz-checksum-sha256"] = _encode(digest)
         else:
             sent["Content-MD5"] = _hash_md5(body)
-        self._wire.put("store an object", key, "", body, sent)
+        self._wire.put(Verb.STORE_OBJECT, key, "", body, sent)
 
     def begin(self, key: str, headers: ObjectHeaders) -> Upload:
         """Begin a multipart upload."""
@@ -127,22 +133,23 @@ class S3ObjectStore:
             "ContentDisposition": headers.content_disposition,
             "Metadata": headers.metadata,
         }
-        if self._checksum is S3Checksum.CRC32C:
+        if self.wants_part_checksums:
             request["ChecksumAlgorithm"] = "CRC32C"
-        with self._translate("begin an upload"):
+        with self._translate(Verb.BEGIN_UPLOAD):
             return Upload(key, self._client.create_multipart_upload(**request)["UploadId"])
 
     def put_part(
         self, upload: Upload, number: int, body: Content, checksum: int | None = None
     ) -> Part:
         """Store one part."""
-        checksum = crc32c.crc32c(body) if checksum is None else checksum
         query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='~')}"
-        if self._checksum is S3Checksum.CRC32C:
+        if self.wants_part_checksums:
+            checksum = crc32c.crc32c(body) if checksum is None else checksum
             guard = {"x-amz-checksum-crc32c": _encode_crc32c(checksum)}
         else:
+            checksum = None
             guard = {"Content-MD5": _hash_md5(body)}
-        answer = self._wire.put("store a part", upload.key, query, body, guard)
+        answer = self._wire.put(Verb.STORE_PART, upload.key, query, body, guard)
         if "ETag" not in answer:
             raise StorageUnavailable("The object store took a part and named no ETag.")
         return Part(number, answer["ETag"], checksum)
@@ -153,16 +160,16 @@ class S3ObjectStore:
             "Bucket": self._bucket,
             "Key": upload.key,
             "UploadId": upload.upload_id,
-            "MultipartUpload": {"Parts": [self._name_part(part) for part in parts]},
+            "MultipartUpload": {"Parts": [_name_part(part) for part in parts]},
         }
         if not overwrite:
             request["IfNoneMatch"] = "*"
-        with self._translate("complete an upload"):
+        with self._translate(Verb.COMPLETE_UPLOAD):
             self._client.complete_multipart_upload(**request)
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload and its parts."""
-        with self._translate("abort an upload"):
+        with self._translate(Verb.ABORT_UPLOAD):
             try:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=upload.key, UploadId=upload.upload_id
@@ -178,7 +185,7 @@ class S3ObjectStore:
         marker = 0
         while True:
             try:
-                with self._translate("list the parts of an upload"):
+                with self._translate(Verb.LIST_PARTS):
                     page = self._client.list_parts(
                         Bucket=self._bucket,
                         Key=upload.key,
@@ -201,7 +208,7 @@ class S3ObjectStore:
         request: ListMultipartUploadsRequestTypeDef = {"Bucket": self._bucket, "Prefix": prefix}
         seen = {("", "")}
         while True:
-            with self._translate("list uploads"):
+            with self._translate(Verb.LIST_UPLOADS):
                 page = self._client.list_multipart_uploads(**request)
                 found = [
                     PendingUpload(
@@ -226,7 +233,7 @@ class S3ObjectStore:
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object."""
-        with self._translate("look at an object"):
+        with self._translate(Verb.DESCRIBE):
             try:
                 answer = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -243,7 +250,7 @@ class S3ObjectStore:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix
         )
-        with self._translate("list objects"):
+        with self._translate(Verb.LIST_OBJECTS):
             for page in pages:
                 yield from (one["Key"] for one in page.get("Contents", []))
 
@@ -252,7 +259,7 @@ class S3ObjectStore:
         request: DeleteObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}
         if if_etag is not None:
             request["IfMatch"] = if_etag
-        with self._translate("delete an object"):
+        with self._translate(Verb.DELETE):
             try:
                 self._client.delete_object(**request)
             except ClientError as error:
@@ -279,19 +286,13 @@ class S3ObjectStore:
             params["ResponseContentType"] = headers.content_type
             params["ResponseContentDisposition"] = headers.content_disposition
         client = self._public_client if public else self._client
-        with self._translate("sign an address"):
+        with self._translate(Verb.SIGN):
             # The method is part of what is signed.
             operation = "head_object" if head else "get_object"
             return client.generate_presigned_url(operation, Params=params, ExpiresIn=ttl_s)
 
-    def _name_part(self, part: Part) -> CompletedPartTypeDef:
-        named: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
-        if self._checksum is S3Checksum.CRC32C and part.crc32c is not None:
-            named["ChecksumCRC32C"] = _encode_crc32c(part.crc32c)
-        return named
-
     @contextmanager
-    def _translate(self, verb: str) -> Iterator[None]:
+    def _translate(self, verb: Verb) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
@@ -319,6 +320,13 @@ def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT)
         public = access.make_client(public_endpoint, 1)
     wire = access.make_wire(client, pool_size)
     return S3ObjectStore(settings.s3_bucket, client, public, wire, settings.s3_checksum)
+
+
+def _name_part(part: Part) -> CompletedPartTypeDef:
+    named: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
+    if part.crc32c is not None:
+        named["ChecksumCRC32C"] = _encode_crc32c(part.crc32c)
+    return named
 
 
 def _read_code(error: ClientError) -> str:

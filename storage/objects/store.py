@@ -20,6 +20,9 @@ Obligations of every implementation (tests/contract checks each on all of them):
   is gone or that has not got the parts named. Where an object is in the way as well, ``complete``
   with ``overwrite=False`` may raise ``FileExists`` instead; what was completed already may be
   completed again while its object is there (SeaweedFS).
+- An upload stays with the checksums it was begun with: its parts carry a CRC32C if the store it was
+  begun by ``wants_part_checksums``, and none if not. One that is set up the other way, as after a
+  change of settings, may refuse to go on with it or to complete it, with ``UploadLost``.
 - Each body is checked on its way: a store that received other bytes than the checksum is of refuses
   them, which is ``StorageUnavailable`` like any other failure of the way.
 - What fails for want of the server raises ``StorageUnavailable`` (retryable).
@@ -71,7 +74,8 @@ class Upload:
 class Part:
     """A part the store has accepted; ``number`` counts from 1.
 
-    ``crc32c`` is of its bytes, where that is known; the store compares it when it completes.
+    ``crc32c`` is what the store guards it by and compares when it completes; None where it is
+    guarded otherwise.
     """
 
     number: int
@@ -98,6 +102,10 @@ class PendingUpload:
 
 class ObjectStore(Protocol):
     """The operations; see the module for what they must hold."""
+
+    @property
+    def wants_part_checksums(self) -> bool:
+        """Whether parts carry a CRC32C, without which their upload cannot be completed."""
 
     def check(self) -> None:
         """Ask for a sign of life of the bucket."""

@@ -30,7 +30,13 @@ from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCrede
 from urllib3.exceptions import HTTPError
 
 from storage.objects.connections import open_pool
-from storage.objects.refusals import TRANSIENT_CODES, Refusal, explain_refusal, explain_silence
+from storage.objects.refusals import (
+    TRANSIENT_CODES,
+    Refusal,
+    Verb,
+    explain_refusal,
+    explain_silence,
+)
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -90,12 +96,12 @@ class Wire:
         self._pause = pause
 
     def put(
-        self, verb: str, key: str, query: str, body: Content, headers: Mapping[str, str]
+        self, verb: Verb, key: str, query: str, body: Content, headers: Mapping[str, str]
     ) -> Mapping[str, str]:
         """PUT a body; return the answer's headers.
 
         Args:
-            verb: what this is for, in the words of an error.
+            verb: what this is for.
             query: of the URL, encoded and in the order of its names; may be empty.
             headers: all but those that carry the request itself.
 
@@ -117,7 +123,7 @@ class Wire:
         Raises:
             StorageUnavailable: no answer, no such bucket, no right to it, or another region.
         """
-        self._ask("read the bucket", "HEAD", "", "", b"", {})
+        self._ask(Verb.READ_BUCKET, "HEAD", "", "", b"", {})
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -126,7 +132,7 @@ class Wire:
 
     def _ask(
         self,
-        verb: str,
+        verb: Verb,
         method: str,
         key: str,
         query: str,

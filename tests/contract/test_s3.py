@@ -12,7 +12,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from ingest.config import Settings
+from ingest.config import S3Checksum, Settings
 from ingest.errors import ConfigError, StorageUnavailable
 from ingest.naming import make_disposition
 from storage.objects import s3
@@ -101,6 +101,19 @@ def test_a_body_that_is_not_what_its_checksum_says_is_refused(s3_store: S3Object
         s3_store.complete(upload, [replace(part, crc32c=0)], overwrite=False)
     s3_store.complete(upload, [part], overwrite=False)
     s3_store.delete(name + "-parts")
+
+
+@pytest.mark.parametrize("checksum", list(S3Checksum))
+def test_a_part_carries_the_checksum_that_completing_wants(
+    checksum: S3Checksum, settings: Settings
+) -> None:
+    store = s3.connect(settings.model_copy(update={"s3_checksum": checksum}), pool_size=1)
+    name = f"contract/{secrets.token_hex(8)}"
+    upload = store.begin(name, HEADERS)
+    part = store.put_part(upload, 1, b"0123")
+    assert (part.crc32c is not None) == store.wants_part_checksums
+    store.complete(upload, [part], overwrite=False)
+    store.delete(name)
 
 
 def test_a_page_of_uploads_is_asked_for_when_it_is_needed(

@@ -68,6 +68,7 @@ def test_parts_are_listed_by_number(store: ObjectStore, begin: Begin, key: str) 
         for part in sorted(parts, key=lambda part: part.number)
     ]
     assert len({part.etag for part in parts}) == len(parts)
+    assert all((part.crc32c is not None) == store.wants_part_checksums for part in parts)
 
 
 def test_a_part_that_is_sent_again_unchanged_is_listed_once(

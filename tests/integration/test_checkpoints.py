@@ -150,6 +150,54 @@ def test_what_cannot_be_verified_is_aborted(
     _store_parts(records, objects, lease, 1)
 
 
+@pytest.mark.parametrize("wanted", [(False, True), (True, False)], ids=["only now", "only before"])
+def test_what_the_store_as_it_is_set_now_could_not_complete_is_aborted(
+    wanted: tuple[bool, bool],
+    records: Database,
+    objects: MemoryObjectStore,
+    make_task: MakeTask,
+    claim: Claim,
+) -> None:
+    task = make_task()
+    objects.wants_part_checksums = wanted[0]
+    _store_parts(records, objects, claim(task, lease_s=-1), 2)
+    objects.wants_part_checksums = wanted[1]
+
+    assert _find(records, objects, _die(records, task, claim)) is None
+
+    assert list(objects.list_uploads()) == []
+
+
+def test_parts_that_were_noted_without_their_checksums_are_sent_again(
+    records: Database, objects: MemoryObjectStore, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    _store_parts(records, objects, claim(task, lease_s=-1), 3)
+    with records.transaction() as connection:
+        # As before migration 0004, and one part after it.
+        old = parts_table.c.number < 3
+        connection.execute(update(parts_table).where(old).values(crc32c=None))
+
+    assert _find(records, objects, _die(records, task, claim)) is None
+
+    assert list(objects.list_uploads()) == []
+
+
+def test_what_is_stored_whole_needs_no_checksums_of_parts(
+    records: Database, objects: MemoryObjectStore, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    objects.wants_part_checksums = False
+    upload, stored = _store_parts(records, objects, claim(task, lease_s=-1), 4)
+    objects.complete(upload, stored, overwrite=False)
+    objects.wants_part_checksums = True
+
+    found = _find(records, objects, _die(records, task, claim))
+
+    assert found is not None
+    assert found.completed
+
+
 def test_a_file_that_was_stored_whole_is_not_fetched_again(
     records: Database, objects: MemoryObjectStore, make_task: MakeTask, claim: Claim
 ) -> None:

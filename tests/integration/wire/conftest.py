@@ -12,6 +12,7 @@ from botocore.credentials import Credentials
 from mypy_boto3_s3 import S3Client
 
 from ingest.config import Settings
+from storage.objects.refusals import Verb
 from storage.objects.s3_client import Patience, S3Access
 from storage.objects.wire import Wire
 
@@ -142,4 +143,4 @@ def wire(build: Build) -> Wire:
 
 
 def put(wire: Wire, body: bytes | bytearray | memoryview = BODY) -> Mapping[str, str]:
-    return wire.put("store a part", "a/ü +%~.mp4", "partNumber=1", body, {"X-Amz-Meta-A": "b"})
+    return wire.put(Verb.STORE_PART, "a/ü +%~.mp4", "partNumber=1", body, {"X-Amz-Meta-A": "b"})

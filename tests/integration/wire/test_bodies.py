@@ -6,6 +6,8 @@ import pytest
 
 from ingest.config import Settings
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
+from storage.objects.s3 import S3ObjectStore
+from storage.objects.store import ObjectHeaders, Upload
 from storage.objects.wire import Wire
 from tests.integration.wire.conftest import BODY, PATIENCE, Store, put, refuse
 
@@ -82,3 +84,15 @@ def test_what_a_store_means_by_no_is_not_asked_twice(
     with pytest.raises(error):
         put(wire)
     assert len(store.taken) == 1
+
+
+def test_an_upload_that_does_not_take_a_part_as_it_comes_begins_again(
+    wire: Wire, store: Store, settings: Settings
+) -> None:
+    store.answers = (refuse(400, "InvalidRequest"),)
+    s3 = S3ObjectStore(settings.s3_bucket, wire._client, wire._client, wire)
+    with pytest.raises(UploadLost, match="HEADRACE_S3_CHECKSUM"):
+        s3.put_part(Upload("a", "1"), 1, BODY)
+    with pytest.raises(StorageUnavailable):
+        s3.put("a", BODY, ObjectHeaders("video/mp4", "inline", {}), overwrite=False)
+    assert len(store.taken) == 2

@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 
 from ingest.config import Settings
 from ingest.errors import StorageUnavailable
+from storage.objects.refusals import Verb
 from storage.objects.s3_client import Patience, S3Access
 from storage.objects.wire import Wire
 from tests.support.origin import Certificates, TlsCase
@@ -77,7 +78,7 @@ def _connect(
 
 
 def _put(wire: Wire, body: bytes = BODY) -> None:
-    wire.put("store a part", "a", "", body, {})
+    wire.put(Verb.STORE_PART, "a", "", body, {})
 
 
 def _read_request(connection: socket.socket) -> None:

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from ingest.errors import StorageUnavailable, UploadLost
 from storage.objects.s3 import S3ObjectStore
-from storage.objects.store import PendingUpload, StoredPart, Upload
+from storage.objects.store import ObjectHeaders, PendingUpload, StoredPart, Upload
 
 BUCKET = {"Bucket": "media"}
 UPLOAD = Upload("a", "1")
@@ -165,13 +165,24 @@ def test_parts_that_are_not_told_are_not_taken_for_an_upload_that_is_gone(
         store.list_parts(UPLOAD)
 
 
-@pytest.mark.parametrize("code", ["NoSuchUpload", "InvalidPart", "InvalidPartOrder"])
+# AWS's words for an upload begun under another checksum than its parts or its end come with.
+@pytest.mark.parametrize(
+    "code", ["NoSuchUpload", "InvalidPart", "InvalidPartOrder", "InvalidRequest"]
+)
 def test_a_lost_upload_is_told_apart_from_a_store_that_fails(
     code: str, store: S3ObjectStore, server: Stubber
 ) -> None:
     server.add_client_error("complete_multipart_upload", code)
     with pytest.raises(UploadLost):
         store.complete(UPLOAD, [], overwrite=False)
+
+
+def test_a_bad_request_costs_no_upload_where_there_is_none(
+    store: S3ObjectStore, server: Stubber
+) -> None:
+    server.add_client_error("create_multipart_upload", "InvalidRequest")
+    with pytest.raises(StorageUnavailable):
+        store.begin("a", ObjectHeaders("a/b", "inline", {}))
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "404"])

@@ -9,6 +9,7 @@ from botocore.parsers import ResponseParserError
 from ingest.config import Settings
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
 from storage.objects import s3
+from storage.objects.refusals import Verb
 from storage.objects.s3 import S3ObjectStore
 
 
@@ -39,14 +40,14 @@ def _answer(code: str) -> ClientError:
 def test_every_failure_of_the_store_is_one_of_ours(
     raised: Exception, expected: type[HeadraceError], store: S3ObjectStore
 ) -> None:
-    with pytest.raises(expected) as caught, store._translate("store a part"):
+    with pytest.raises(expected) as caught, store._translate(Verb.STORE_PART):
         raise raised
     assert caught.value.message.endswith(".")
     assert caught.value.__cause__ is raised
 
 
 def test_a_mistake_of_our_own_is_not_the_stores(store: S3ObjectStore) -> None:
-    with pytest.raises(ZeroDivisionError), store._translate("store a part"):
+    with pytest.raises(ZeroDivisionError), store._translate(Verb.STORE_PART):
         raise ZeroDivisionError
 
 
