@@ -71,22 +71,7 @@ class Placement:
         Raises:
             FileExists: the object there is somebody else's.
         """
-        found = self._store.describe(key)
-        if found is None:
-            return
-        file_id = found.metadata.get(META_FILE_ID, "")
-        if file_id == self._lease.task.file_id:
-            ours = is_left_by(found, file_id, self._lease.attempt)
-        else:
-            with self._database.transaction() as connection:
-                ours = lookups.left_nothing(connection, file_id)
-        if not ours:
-            raise FileExists(
-                f"An object that this Headrace did not make is in the bucket as '{key}'.",
-                param="filename",
-            )
-        get_logger(__name__).warning("placement.cleared_leftover", key=key)
-        self._store.delete(key, if_etag=found.etag)
+        self._clear(key, self._store.describe(key))
 
     def put(self, key: str, content: Content, headers: ObjectHeaders, sha256: str) -> None:
         """Store a file of one part; ``sha256`` is the content's, in hex.
@@ -111,16 +96,20 @@ class Placement:
         Raises:
             FileExists, StorageUnavailable, UploadLost
         """
-        self._touched = upload.key
+        key = self._touched = upload.key
+        found = self._store.describe(key)
         # Done already: by a request whose answer was lost, or by an attempt taken for dead.
-        if not self.is_own(upload.key):
-            self.clear(upload.key)
+        if not self._made(found):
+            self._clear(key, found)
             try:
                 self._store.complete(upload, parts, overwrite=False)
             except (FileExists, StorageUnavailable, UploadLost):
-                if not self.is_own(upload.key):
+                found = self._store.describe(key)
+                if not self._made(found):
                     raise
-        if not self.is_own(upload.key, size_bytes):
+            else:
+                found = self._store.describe(key)
+        if found is None or not self._made(found) or found.size_bytes != size_bytes:
             raise StorageUnavailable("The object store does not hold what was sent.")
 
     @property
@@ -146,10 +135,30 @@ class Placement:
         found = self._find_own(key)
         return found is not None and size_bytes in {None, found.size_bytes}
 
+    def _clear(self, key: str, found: StoredObject | None) -> None:
+        if found is None:
+            return
+        file_id = found.metadata.get(META_FILE_ID, "")
+        if file_id == self._lease.task.file_id:
+            ours = is_left_by(found, file_id, self._lease.attempt)
+        else:
+            with self._database.transaction() as connection:
+                ours = lookups.left_nothing(connection, file_id)
+        if not ours:
+            raise FileExists(
+                f"An object that this Headrace did not make is in the bucket as '{key}'.",
+                param="filename",
+            )
+        get_logger(__name__).warning("placement.cleared_leftover", key=key)
+        self._store.delete(key, if_etag=found.etag)
+
     def _find_own(self, key: str) -> StoredObject | None:
         found = self._store.describe(key)
+        return found if self._made(found) else None
+
+    def _made(self, found: StoredObject | None) -> bool:
         own = {META_FILE_ID: self._lease.task.file_id, META_ATTEMPT: str(self.begun_by)}
-        return found if found is not None and own.items() <= found.metadata.items() else None
+        return found is not None and own.items() <= found.metadata.items()
 
 
 def is_left_by(found: StoredObject, file_id: str, attempt: int) -> bool:

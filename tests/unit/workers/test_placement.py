@@ -12,7 +12,7 @@ from ingest.errors import FileExists, StorageUnavailable, UploadLost
 from ingest.model import Lease, Order, Task
 from ingest.states import Status
 from storage.objects.memory import MemoryObjectStore
-from storage.objects.store import Content, ObjectHeaders, Part, Upload
+from storage.objects.store import Content, ObjectHeaders, Part, StoredObject, Upload
 from storage.records.database import Database
 from workers.placement import META_ATTEMPT, META_FILE_ID, Placement
 
@@ -49,6 +49,35 @@ class ForgetfulStore(MemoryObjectStore):
         if self.answers_to_lose:
             self.answers_to_lose -= 1
             raise StorageUnavailable("There is no such upload.")
+
+
+class AskedStore(MemoryObjectStore):
+    """Counts how often it is asked for an object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def describe(self, key: str) -> StoredObject | None:
+        """Look, and count."""
+        self.looks += 1
+        return super().describe(key)
+
+
+class LateStore(MemoryObjectStore):
+    """Completes in the moment after it was first looked at, as an attempt taken for dead may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late: list[tuple[Upload, Sequence[Part]]] = []
+
+    def describe(self, key: str) -> StoredObject | None:
+        """Look, and have the other one complete."""
+        found = super().describe(key)
+        for upload, parts in self.late:
+            self.complete(upload, parts, overwrite=False)
+        self.late.clear()
+        return found
 
 
 def make_lease(attempt: int, file_id: str = "file_a") -> Lease:
@@ -112,6 +141,42 @@ def test_an_upload_that_a_dead_attempt_completed_after_all_counts() -> None:
     first.complete(upload, parts, 6)
     second.complete(upload, parts, 6)
     assert store.read(KEY) == b"aaaacc"
+
+
+def test_an_upload_that_a_dead_attempt_completes_in_the_meantime_counts() -> None:
+    store = LateStore()
+    first, second = place(store, 1), place(store, 2)
+    upload, parts = begin(store, first)
+    second.begun_by = 1
+    store.late.append((upload, parts))
+    second.complete(upload, parts, 6)
+    assert store.read(KEY) == b"aaaacc"
+
+
+def test_a_leftover_is_cleared_before_an_upload_is_completed() -> None:
+    store = MemoryObjectStore()
+    put(place(store, 1), b"first")
+    second = place(store, 2)
+    second.complete(*begin(store, second), 6)
+    assert store.read(KEY) == b"aaaacc"
+
+
+def test_the_store_is_looked_at_once_before_an_upload_is_completed_and_once_after() -> None:
+    store = AskedStore()
+    placement = place(store, 1)
+    placement.complete(*begin(store, placement), 6)
+    assert store.looks == 2
+
+
+def test_an_object_that_is_there_already_is_looked_at_once() -> None:
+    store = AskedStore()
+    placement = place(store, 1)
+    upload, parts = begin(store, placement)
+    store.complete(upload, parts, overwrite=False)
+    with pytest.raises(StorageUnavailable):
+        placement.complete(upload, parts, 7)
+    placement.complete(upload, parts, 6)
+    assert store.looks == 2
 
 
 def test_an_upload_that_is_gone_is_no_object() -> None:
