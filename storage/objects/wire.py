@@ -26,6 +26,7 @@ from urllib.parse import quote, urlsplit
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 from urllib3.exceptions import HTTPError
 
@@ -39,7 +40,6 @@ from storage.objects.refusals import (
 )
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
     from urllib3 import HTTPConnectionPool
 
@@ -54,14 +54,19 @@ _REGION = re.compile(rb"<Region>([a-z0-9-]+)</Region>")
 _UNSIGNED = {"client_config": Config(s3={"payload_signing_enabled": False})}
 # Any key will do to learn how the bucket is addressed; this one needs no encoding.
 _SAMPLE_KEY = "key"
+_NOBODY = Credentials("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the bucket is: the pool of its host, its URL, and the path its keys stand behind."""
+    """Where the bucket is: the pool of its host, its URL, and the path its keys stand behind.
+
+    ``host`` is what requests name it by; botocore would find it out twice for each of them.
+    """
 
     pool: HTTPConnectionPool
     root: str
+    host: str
     path: str
 
 
@@ -165,7 +170,7 @@ class Wire:
         target = (place.path + quote(key, safe="/~")) if key else (place.path.rstrip("/") or "/")
         if query:
             target += f"?{query}"
-        request = AWSRequest(method, place.root + target, headers=dict(headers))
+        request = AWSRequest(method, place.root + target, headers={"Host": place.host, **headers})
         request.context.update(_UNSIGNED)
         if self._credentials is None:
             raise NoCredentialsError
@@ -209,7 +214,10 @@ class Wire:
             connect_timeout_s=self._patience.connect_timeout_s,
             read_timeout_s=self._patience.read_timeout_s,
         )
-        return _Place(pool, root, url.path.removesuffix(_SAMPLE_KEY))
+        # Without a port that goes without saying, as botocore signs it.
+        signer = S3SigV4Auth(_NOBODY, "s3", self._client.meta.region_name)
+        host = signer.headers_to_sign(AWSRequest("PUT", root))["host"]
+        return _Place(pool, root, host, url.path.removesuffix(_SAMPLE_KEY))
 
 
 @contextmanager

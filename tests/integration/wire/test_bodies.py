@@ -7,6 +7,7 @@ import pytest
 from ingest.config import Settings
 from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
 from storage.objects.s3 import S3ObjectStore
+from storage.objects.s3_client import S3Access
 from storage.objects.store import ObjectHeaders, Upload
 from storage.objects.wire import Wire
 from tests.integration.wire.conftest import BODY, PATIENCE, Store, put, refuse
@@ -26,7 +27,25 @@ def test_a_body_arrives_as_it_lies_in_memory(
     assert taken.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
     assert "Credential=key-one/" in taken.headers["authorization"]
     assert "x-amz-meta-a" in taken.headers["authorization"]
+    assert taken.headers["host"] == f"127.0.0.1:{store.port}"
+    assert "SignedHeaders=host;" in taken.headers["authorization"]
     assert "transfer-encoding" not in taken.headers
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("http://store.example:80", "store.example"),
+        ("https://store.example:443", "store.example"),
+        ("https://store.example:80", "store.example:80"),
+        ("http://[::1]:9000", "[::1]:9000"),
+    ],
+)
+def test_a_store_is_named_as_it_expects_it(endpoint: str, host: str, settings: Settings) -> None:
+    access = S3Access(settings, PATIENCE)
+    wire = access.make_wire(access.make_client(endpoint, 1), 1)
+    assert wire._place.host == host
+    wire.close()
 
 
 @pytest.mark.parametrize(
