@@ -5,6 +5,8 @@ goes this way. Everything else stays boto3's: the address, the credentials and t
 the signature, which is botocore's own signer. Invariants:
 
 - A body is sent from the caller's memory as it lies there, and not kept.
+- Connecting (each address, each step of TLS) is bounded by ``connect_timeout_s``, each send and
+  each read by ``read_timeout_s``. Python counts them for each call, so a body goes out in slices.
 - Every body carries a checksum that the store verifies; the signature does not cover the body again
   (``UNSIGNED-PAYLOAD``), which would cost as much as hashing the file.
 - Each try is signed anew, by one set of credentials: those that were refreshed in the middle of an
@@ -23,14 +25,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit
 
+import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from storage.objects.connections import open_pool
 from storage.objects.refusals import (
     TRANSIENT_CODES,
     Refusal,
@@ -41,7 +45,6 @@ from storage.objects.refusals import (
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from urllib3 import HTTPConnectionPool
 
     from storage.objects.s3_client import Patience
     from storage.objects.store import Content
@@ -207,17 +210,51 @@ class Wire:
             )
         url = urlsplit(signed)
         root = f"{url.scheme}://{url.netloc}"
-        pool = open_pool(
+        pool = _open_pool(
             root,
             ca_file=self._ca_file,
             pool_size=self._pool_size,
-            connect_timeout_s=self._patience.connect_timeout_s,
-            read_timeout_s=self._patience.read_timeout_s,
+            patience=self._patience,
         )
         # Without a port that goes without saying, as botocore signs it.
         signer = S3SigV4Auth(_NOBODY, "s3", self._client.meta.region_name)
         host = signer.headers_to_sign(AWSRequest("PUT", root))["host"]
         return _Place(pool, root, host, url.path.removesuffix(_SAMPLE_KEY))
+
+
+def _open_pool(
+    url: str,
+    *,
+    ca_file: str | None,
+    pool_size: int,
+    patience: Patience,
+) -> HTTPConnectionPool:
+    # urllib3 counts its limit to connect for all that is sent as well: a store that takes its time
+    # over a body would be given up as if it were not there.
+
+    class Patient(HTTPConnection):
+        def connect(self) -> None:
+            sending_s, self.timeout = self.timeout, patience.connect_timeout_s
+            try:
+                super().connect()
+            finally:
+                self.timeout = sending_s
+            if self.sock is not None:
+                self.sock.settimeout(sending_s)
+
+    class PatientTls(Patient, HTTPSConnection):
+        pass
+
+    tls = url.startswith("https:")
+    pool = urllib3.connection_from_url(
+        url,
+        maxsize=pool_size,
+        # What urllib3 takes for the limit to connect is what it sends under.
+        timeout=patience.read_timeout_s,
+        **({"ca_certs": ca_file} if tls else {}),
+    )
+    pool.ConnectionCls = PatientTls if tls else Patient
+    return pool
 
 
 @contextmanager
