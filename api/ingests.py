@@ -13,6 +13,7 @@ from api.envelope import make_link
 from api.queue import Room
 from api.resources import FileResource, TaskResource, show_file, show_task
 from api.services import Services
+from ingest.connections import find_connection
 from ingest.errors import DatabaseUnavailable, FieldInvalid, RedisUnavailable
 from ingest.formats import FORMATS
 from ingest.ids import Prefix, make_id
@@ -21,6 +22,7 @@ from ingest.model import Attempt, File, Order, Project, Task, Transfer
 from ingest.naming import make_key
 from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
+from ingest.urls import ObjectUrl, parse_order_url
 from storage.records import files, keys, lookups, tasks, wakeups
 
 # How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
@@ -40,9 +42,11 @@ def create_task(
 
     Raises:
         FileExists: the name is taken.
-        FieldInvalid: folder and filename make a key that is too long, or in another's place.
+        FieldInvalid: folder and filename make a key that is too long, or in another's place; or no
+            connection of the project reads the URL.
         DatabaseUnavailable: nothing was promised.
     """
+    check_connection(services, project, order.url)
     room = services.queue.look()
     with services.database.transaction() as connection:
         wakes = may_wake(connection, room)
@@ -59,6 +63,22 @@ def create_task(
     get_logger(__name__).info("task.created", task_id=task.id, woken=wakes)
     announce(services, task.id, room, wakes=wakes)
     return task
+
+
+def check_connection(services: Services, project: Project, url: str) -> None:
+    """Make sure that a project may read a URL that names an object.
+
+    Raises:
+        FieldInvalid: no connection reads it. The message is the same for one that is not there, one
+            of other projects and a key that it does not open, or users could find out names.
+    """
+    found = parse_order_url(url)
+    if not isinstance(found, ObjectUrl):
+        return
+    if find_connection(services.settings.s3_sources, project.id, found) is None:
+        raise FieldInvalid(
+            "'url' names nothing that a connection of this project reads.", param="url"
+        )
 
 
 def plan_name(connection: Connection, project: Project, order: Order) -> str | None:

@@ -20,7 +20,7 @@ JsonDict = dict[str, object]
 
 
 class FileResource(BaseModel):
-    """A File: media that is stored, probed and checksummed."""
+    """A File: media that is stored and probed."""
 
     id: str = Field(examples=["file_01k9x3v5w8r2m4n6p7q8s9t0v1"])
     object: Literal["file"] = "file"
@@ -50,7 +50,10 @@ class FileResource(BaseModel):
     background: str | None
     metadata: JsonDict | None
     original: bool
-    checksum: str = Field(description="`sha256:` and hex.")
+    checksum: str | None = Field(
+        description="`sha256:` and hex. Null for what the object store copied itself, unless it "
+        "knows the SHA-256 of the whole object."
+    )
     source: str = Field(description="Where it came from, without the query.")
     streams: list[JsonDict]
     created: str
@@ -165,7 +168,7 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         background=None,
         metadata=None if file.metadata is None else dict(file.metadata),
         original=True,
-        checksum=f"sha256:{file.sha256}",
+        checksum=None if file.sha256 is None else f"sha256:{file.sha256}",
         source=file.source,
         streams=[dict(stream) for stream in media.streams],
         created=show_time(file.created),

@@ -22,7 +22,7 @@ from ingest.formats import Kind
 from ingest.model import Order
 from ingest.naming import check_filename, check_folder
 from ingest.states import Status
-from ingest.urls import parse_source_url
+from ingest.urls import parse_order_url
 
 _MAX_METADATA_BYTES = 16 * 1024
 _MAX_METADATA_DEPTH = 8
@@ -39,7 +39,7 @@ def _say(error: FieldInvalid) -> ValueError:
 
 def _check_url(text: str) -> str:
     try:
-        return str(parse_source_url(text))
+        return str(parse_order_url(text))
     except FieldInvalid as error:
         raise _say(error) from None
 
@@ -106,7 +106,8 @@ class FileRequest(_Strict):
     """``POST /files``."""
 
     url: Annotated[str, AfterValidator(_check_url)] = Field(
-        description="Where the media is: an http or https URL, signed ones as they are.",
+        description="Where the media is: an http or https URL, signed ones as they are, or "
+        "`s3://connection/key` for an object in a bucket that the operator has connected.",
         examples=["https://example.com/video.mp4"],
     )
     folder: Annotated[str, AfterValidator(_check_folder)] | None = Field(

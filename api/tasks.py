@@ -10,7 +10,7 @@ from api.admission import admit
 from api.auth import get_project
 from api.documents import TaskAnswer, TaskListAnswer, describe
 from api.envelope import build_list, build_object, make_link
-from api.ingests import create_task, show_tasks
+from api.ingests import check_connection, create_task, show_tasks
 from api.schemas import TaskChange, TaskListing, TaskRequest
 from api.services import get_services
 from ingest.errors import ConflictError, NotFound
@@ -70,6 +70,7 @@ def read(task_id: str) -> Response:
 def change(task_id: str, asked: TaskChange) -> Response:
     """Let the next attempt fetch from another URL."""
     services, project = get_services(), get_project()
+    check_connection(services, project, asked.url)
     with services.database.transaction() as connection:
         find_task(connection, project, task_id)
         task = decisions.change_url(

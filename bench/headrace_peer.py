@@ -26,6 +26,7 @@ from storage.signals import Signals
 from workers.attempt import Attempt, Tools
 from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
+from workers.connections import SourceBuckets
 from workers.egress import Egress, Policy
 from workers.leases import HeldLease, LeaseKeeper
 from workers.metrics import WorkerMetrics
@@ -56,7 +57,9 @@ class HeadracePeer:
         opener = Opener(attempt, cancellation)
         source, _ = opener.open(None)
         try:
-            return store_source(attempt, source, None, cancellation, opener.split()).sha256
+            file = store_source(attempt, source, None, cancellation, opener.split())
+            # Whatever passes a worker has one.
+            return file.sha256 or ""
         finally:
             source.close()
 
@@ -86,6 +89,7 @@ def _build_tools(settings: Settings) -> Tools:
             ),
             pool_size=buffers.count,
         ),
+        sources=SourceBuckets(settings, pool_size=buffers.count),
         prober=_NoProber(),
         leases=LeaseKeeper(
             database, signals, worker="bench", slots=slots, lease_s=1, heartbeat_s=1

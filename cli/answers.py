@@ -40,7 +40,7 @@ class File(BaseModel):
 
     id: str
     url: str
-    checksum: str
+    checksum: str | None
     filesize: int
     raw: JsonDict = Field(exclude=True)
 

@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ingest.connections import BASE_URL, Addressing, Connection, parse_connections
 from ingest.errors import ConfigError
 
 PREFIX = "HEADRACE_"
@@ -34,8 +35,6 @@ MAX_PARTS = 10_000
 MAX_OBJECT_BYTES = 5 * 1024**4
 # The forms that hosting services hand out, and SQLAlchemy's own.
 _DATABASE_SCHEME = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
-# No query or fragment, since paths are put behind; no user, since links are shown to everybody.
-_BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 
 
 class LogFormat(StrEnum):
@@ -51,14 +50,6 @@ class S3Checksum(StrEnum):
 
     CRC32C = "crc32c"
     MD5 = "md5"
-
-
-class Addressing(StrEnum):
-    """Where the bucket stands in an S3 URL."""
-
-    AUTO = "auto"
-    PATH = "path"
-    VIRTUAL = "virtual"
 
 
 class Settings(BaseSettings):
@@ -95,6 +86,9 @@ class Settings(BaseSettings):
     s3_checksum: S3Checksum = Field(
         S3Checksum.CRC32C,
         description="What guards bodies on their way: `crc32c`, or `md5` for stores without it",
+    )
+    s3_sources: Annotated[tuple[Connection, ...], NoDecode] = Field(
+        (), description="Buckets that `s3://` URLs may read, as JSON; see docs/sources.md"
     )
 
     api_url: str | None = Field(
@@ -236,6 +230,11 @@ class Settings(BaseSettings):
             if part.strip()
         )
 
+    @field_validator("s3_sources", mode="before")
+    @classmethod
+    def _parse_sources(cls, value: object) -> object:
+        return parse_connections(value) if isinstance(value, str) else value
+
     @field_validator("api_bind", "worker_metrics_bind")
     @classmethod
     def _check_bind(cls, value: str | None) -> str | None:
@@ -244,7 +243,7 @@ class Settings(BaseSettings):
     @field_validator("s3_endpoint", "s3_public_endpoint", "api_url", "delivery_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
-        if value is not None and _BASE_URL.fullmatch(value) is None:
+        if value is not None and BASE_URL.fullmatch(value) is None:
             raise ValueError(
                 "must start with http:// or https:// and a host, and have no user, query or '#'"
             )
@@ -260,6 +259,13 @@ class Settings(BaseSettings):
             raise ValueError("HEADRACE_LEASE_S must be at least three times HEADRACE_HEARTBEAT_S")
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("HEADRACE_RETRY_CAP_S must be at least HEADRACE_RETRY_BASE_S")
+        for one in self.s3_sources:
+            if one.prefix == "" and self._is_own_bucket(one):
+                # Any project could read the files of all others through it.
+                raise ValueError(
+                    f"HEADRACE_S3_SOURCES has the connection '{one.name}' to HEADRACE_S3_BUCKET "
+                    "itself; give it a 'prefix' that no project's files lie under"
+                )
         return self
 
     @property
@@ -273,6 +279,10 @@ class Settings(BaseSettings):
         if self.s3_addressing is Addressing.AUTO:
             return self.s3_endpoint is not None
         return self.s3_addressing is Addressing.PATH
+
+    def _is_own_bucket(self, one: Connection) -> bool:
+        same_store = one.in_own_store or one.endpoint == self.s3_endpoint
+        return same_store and one.bucket == self.s3_bucket
 
     def part_bytes_for(self, size_bytes: int | None) -> int:
         """Return the part size that fits a file of ``size_bytes`` (None: unknown) in 10,000 parts.

@@ -240,7 +240,8 @@ class SourceEmpty(IngestError):
 
 
 class SourceForbidden(IngestError):
-    """The source answered 401, 402, 403, 407, 451, or 400 to a signed URL past its end."""
+    """The source answered 401, 402, 403, 407, 451, or 400 to a signed URL past its end; or no
+    connection reads it any more."""
 
     code = "source_forbidden"
 

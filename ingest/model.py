@@ -187,7 +187,10 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Media that is stored, probed and checksummed. ``sha256`` is lower-case hex."""
+    """Media that is stored and probed.
+
+    ``sha256`` is lower-case hex; None where the store copied what it tells no SHA-256 of.
+    """
 
     id: str
     media_id: str
@@ -200,7 +203,7 @@ class File:
     metadata: JsonObject | None
     source: str
     source_name: str | None
-    sha256: str
+    sha256: str | None
     filesize_bytes: int
     media: MediaInfo
     created: datetime

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-from ingest.urls import parse_source_url
+from ingest.urls import ObjectUrl, parse_order_url
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASIC_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -51,10 +51,15 @@ def find_expiry(url: str) -> datetime | None:
 def find_host(url: str) -> str:
     """Return the host of a source URL: lower case, IDN as A-labels, no port, no final dot.
 
+    Of an object it is ``s3:`` and the connection, which no host is called.
+
     Raises:
         FieldInvalid: the URL is not one Headrace takes.
     """
-    return parse_source_url(url).host.removesuffix(".")
+    found = parse_order_url(url)
+    if isinstance(found, ObjectUrl):
+        return f"s3:{found.connection}"
+    return found.host.removesuffix(".")
 
 
 def _read_aws(values: Mapping[str, str]) -> datetime:

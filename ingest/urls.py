@@ -5,6 +5,9 @@ parsers can disagree about the host. What is accepted comes out in one form: sch
 lower case, IDN as A-labels (IDNA 2008 with UTS 46 mapping), non-ASCII of path and query
 percent-encoded (RFC 3986, 3987), no fragment.
 
+An order may also name an object, ``s3://<connection>/<key>``; a redirect never may, so the two have
+types and parsers of their own.
+
 Whether the host may be connected to is not decided here but at the socket, in ``workers.egress``.
 """
 
@@ -14,13 +17,15 @@ import ipaddress
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import idna
 
 from ingest.errors import FieldInvalid
 
 MAX_URL_BYTES = 8192
+CONNECTION_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_MAX_OBJECT_KEY_BYTES = 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHAPE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
@@ -67,6 +72,41 @@ class SourceUrl:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectUrl:
+    """An object in a bucket that the operator has connected; ``key`` is decoded."""
+
+    connection: str
+    key: str
+
+    @property
+    def redacted(self) -> str:
+        """The URL as it is: it holds no secret."""
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"s3://{self.connection}/{quote(self.key, safe=_PATH_SAFE.replace('%', ''))}"
+
+
+def parse_order_url(text: str, *, param: str = "url") -> SourceUrl | ObjectUrl:
+    """Parse and normalise a URL as somebody orders it: of a source, or of a connection's object.
+
+    Whether there is such a connection is not decided here (:mod:`ingest.connections`).
+
+    Raises:
+        FieldInvalid: as :func:`parse_source_url`.
+    """
+    shape = _SHAPE.fullmatch(text)
+    scheme = "" if shape is None else shape["scheme"].lower()
+    if shape is not None and scheme == "s3":
+        _check_text(text, param)
+        return _parse_object_url(shape["rest"], param)
+    if shape is not None and scheme not in _DEFAULT_PORTS:
+        _check_text(text, param)
+        raise _refuse(param, f"has the scheme '{scheme[:32]}'; it takes http, https or s3")
+    return parse_source_url(text, param=param)
+
+
 def parse_source_url(text: str, *, param: str = "url") -> SourceUrl:
     """Parse and normalise a source URL.
 
@@ -77,9 +117,7 @@ def parse_source_url(text: str, *, param: str = "url") -> SourceUrl:
     Raises:
         FieldInvalid: the URL is not one Headrace takes; the message says why.
     """
-    if len(text.encode(errors="surrogatepass")) > MAX_URL_BYTES:
-        raise _refuse(param, f"is longer than {MAX_URL_BYTES} bytes")
-    _check_characters(text, param)
+    _check_text(text, param)
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         raise _refuse(param, "has no scheme; it takes an absolute http or https URL")
@@ -153,6 +191,37 @@ def _remove_dot_segments(path: str) -> str:
     if segments[-1] in {".", ".."}:
         kept.append("")
     return "/" + "/".join(kept)
+
+
+def _parse_object_url(rest: str, param: str) -> ObjectUrl:
+    parts = _AUTHORITY.fullmatch(rest)
+    if parts is None or CONNECTION_NAME.fullmatch(parts["authority"]) is None:
+        raise _refuse(param, "names no connection; it takes s3://connection/key")
+    for mark, meaning in (("query", "?"), ("fragment", "#")):
+        if parts[mark] is not None:
+            raise _refuse(param, f"has a '{meaning}', which a key holds percent-encoded")
+    if _BAD_PERCENT.search(parts["path"]):
+        raise _refuse(param, "has a '%' that no two hexadecimal digits follow")
+    try:
+        key = unquote_to_bytes(parts["path"][1:]).decode()
+    except UnicodeDecodeError:
+        raise _refuse(param, "has a key that is not UTF-8") from None
+    if not key:
+        raise _refuse(param, "names no key; it takes s3://connection/key")
+    if len(key.encode()) > _MAX_OBJECT_KEY_BYTES:
+        raise _refuse(param, f"has a key longer than {_MAX_OBJECT_KEY_BYTES} bytes")
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in key):
+        raise _refuse(param, "has a control character in its key")
+    # A server that takes keys for paths would leave the connection's prefix.
+    if any(segment in {".", ".."} for segment in re.split(r"[/\\]", key)):
+        raise _refuse(param, "has a '.' or '..' for a part of its key")
+    return ObjectUrl(parts["authority"], key)
+
+
+def _check_text(text: str, param: str) -> None:
+    if len(text.encode(errors="surrogatepass")) > MAX_URL_BYTES:
+        raise _refuse(param, f"is longer than {MAX_URL_BYTES} bytes")
+    _check_characters(text, param)
 
 
 def _check_characters(text: str, param: str) -> None:

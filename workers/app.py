@@ -20,6 +20,7 @@ from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.broker import create_celery
 from workers.buffers import BufferPool
+from workers.connections import SourceBuckets
 from workers.digests import find_digests
 from workers.egress import Egress, Policy
 from workers.hearing import Hearing
@@ -66,6 +67,7 @@ def run_worker(settings: Settings) -> None:
             executor.shutdown(wait=False, cancel_futures=True)
         tools.prober.close()
         tools.egress.close()
+        tools.sources.close()
         tools.signals.close()
         tools.database.close()
 
@@ -90,6 +92,7 @@ def build_tools(settings: Settings, worker: str) -> Tools:
             ),
             pool_size=buffers.count,
         ),
+        sources=SourceBuckets(settings, pool_size=buffers.count),
         prober=build_prober(
             settings.ffprobe_path,
             ProbeLimits(

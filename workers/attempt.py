@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from ingest.config import Settings
 from ingest.model import Lease
 from ingest.share_links import find_direct_url
-from ingest.urls import SourceUrl, parse_source_url
+from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
 from storage.signals import Signals
 from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
+from workers.connections import SourceBucket, SourceBuckets
 from workers.egress import Egress
 from workers.leases import HeldLease, LeaseKeeper
 from workers.metrics import WorkerMetrics
@@ -32,6 +33,7 @@ class Tools:
     signals: Signals
     store: ObjectStore
     egress: Egress
+    sources: SourceBuckets
     prober: Prober
     leases: LeaseKeeper
     metrics: WorkerMetrics
@@ -51,7 +53,7 @@ class Attempt:
 
     tools: Tools
     held: HeldLease
-    url: SourceUrl
+    url: SourceUrl | ObjectUrl
     placement: Placement
     checkpoints: Checkpoints
 
@@ -59,6 +61,17 @@ class Attempt:
     def lease(self) -> Lease:
         """What was claimed."""
         return self.held.lease
+
+    def find_bucket(self) -> SourceBucket | None:
+        """Return the bucket that an ``s3://`` source is in; None for any other source.
+
+        Raises:
+            SourceForbidden: the task's project may not read it through a connection (any more).
+            SourceUnavailable: the connection has no credentials now.
+        """
+        if isinstance(self.url, ObjectUrl):
+            return self.tools.sources.find(self.lease.task.project_id, self.url)
+        return None
 
     def start_again(self) -> None:
         """Drop what an earlier attempt has left: store or source would not go on with it."""
@@ -68,10 +81,11 @@ class Attempt:
 
 def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:
     """Return the attempt that a fresh lease stands for."""
+    url = parse_order_url(held.lease.task.order.url)
     return Attempt(
         tools,
         held,
-        find_direct_url(parse_source_url(held.lease.task.order.url)),
+        find_direct_url(url) if isinstance(url, SourceUrl) else url,
         Placement(tools.store, tools.database, held.lease),
         Checkpoints(tools.database, tools.store, held),
     )

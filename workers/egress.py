@@ -35,6 +35,7 @@ from ingest.addresses import classify
 from ingest.errors import (
     AddressBlocked,
     IngestError,
+    SourceDns,
     SourceInvalid,
     SourceTimeout,
     SourceTls,
@@ -51,16 +52,31 @@ _LAST_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server of the operator's: its host and port, and what users may know it as."""
+
+    host: str
+    port: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What the door lets through, and how long it waits.
 
-    ``allowed`` holds ``ip:port`` exceptions, exact; ``ca_file`` replaces certifi's bundle.
+    ``allowed`` holds ``ip:port`` exceptions, exact; ``ca_file`` replaces certifi's bundle. With
+    ``only`` nothing but that server is connected to, wherever its name leads.
     """
 
     connect_timeout_s: float
     read_timeout_s: float
     allowed: frozenset[str] = frozenset()
     ca_file: Path | None = None
+    only: Endpoint | None = None
+
+    def name(self, host: str) -> str:
+        """Return what a host is called in errors, which users read."""
+        return host if self.only is None else self.only.name
 
 
 class Answer:
@@ -186,7 +202,8 @@ class Egress:
         except (requests.exceptions.RequestException, HTTPError) as error:
             if call.aborted:
                 raise _give_up() from error
-            raise _explain_failure(url.host, error, late=call.expired) from error
+            name = self.policy.name(url.host)
+            raise _explain_failure(name, error, late=call.expired) from error
         finally:
             call.pause()
             self._current.call = None
@@ -317,7 +334,15 @@ class _GuardedAdapter(HTTPAdapter):
 def _connect(host: str, port: int, policy: Policy, resolver: Resolver) -> socket.socket:
     # One limit for finding the addresses of a name and for all of them, however many it has.
     deadline = time.monotonic() + policy.connect_timeout_s
-    addresses = resolver.resolve(host, port, policy.connect_timeout_s)
+    name = policy.name(host)
+    if policy.only is not None and (host, port) != (policy.only.host, policy.only.port):
+        raise AddressBlocked(f"'{name}' led to another server.")
+    try:
+        addresses = resolver.resolve(host, port, policy.connect_timeout_s)
+    except SourceDns as error:
+        if policy.only is None:
+            raise
+        raise SourceDns(f"The host name of '{name}' does not resolve.") from error
     for address in addresses:
         _judge(host, address, port, policy)
     refusal: OSError | None = None
@@ -331,18 +356,18 @@ def _connect(host: str, port: int, policy: Policy, resolver: Resolver) -> socket
         peer = connection.getpeername()[0]
         if peer != address:
             connection.close()
-            raise AddressBlocked(f"The connection to '{host}' reached an address not asked for.")
+            raise AddressBlocked(f"The connection to '{name}' reached an address not asked for.")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     if isinstance(refusal, TimeoutError):
-        raise SourceTimeout(f"'{host}' did not take the connection in time.") from refusal
-    raise SourceUnavailable(f"'{host}' refused the connection.") from refusal
+        raise SourceTimeout(f"'{name}' did not take the connection in time.") from refusal
+    raise SourceUnavailable(f"'{name}' refused the connection.") from refusal
 
 
 def _judge(host: str, address: str, port: int, policy: Policy) -> None:
     literal = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     verdict = classify(address)
-    excepted = literal in policy.allowed
+    excepted = literal in policy.allowed or policy.only is not None
     get_logger(__name__).info(
         "egress.judged",
         host=host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingest.model import File, Lease, MediaInfo
 from ingest.naming import make_key
-from ingest.urls import SourceUrl
+from ingest.urls import ObjectUrl, SourceUrl
 
 
 def make_object_key(lease: Lease, extension: str) -> str:
@@ -21,11 +21,11 @@ def choose_shown_name(lease: Lease, source_name: str | None, extension: str) -> 
 
 def make_file(
     lease: Lease,
-    url: SourceUrl,
+    url: SourceUrl | ObjectUrl,
     *,
     source_name: str | None,
     key: str,
-    sha256: str,
+    sha256: str | None,
     filesize_bytes: int,
     media: MediaInfo,
 ) -> File:

@@ -45,6 +45,7 @@ class HeldLease:
         self._lost = threading.Event()
         self._at_loss: Callable[[], None] = lambda: None
         self._transferred_bytes = 0
+        self._copied = False
         self._total_bytes: int | None = None
 
     def check(self) -> None:
@@ -56,8 +57,15 @@ class HeldLease:
         if self._lost.is_set() or self._clock() > self.good_until:
             raise LeaseLost("The lease ran out or was taken over.")
 
-    def report(self, transferred_bytes: int, total_bytes: int | None) -> None:
-        """Note how far the attempt is; told to others at the next heartbeat."""
+    def report(
+        self, transferred_bytes: int, total_bytes: int | None, *, copied: bool = False
+    ) -> None:
+        """Note how far the attempt is; told to others at the next heartbeat.
+
+        Args:
+            copied: whether the store copies the bytes, so that none of them passes here.
+        """
+        self._copied = copied
         self._total_bytes = total_bytes
         self._transferred_bytes = transferred_bytes
 
@@ -102,8 +110,13 @@ class HeldLease:
 
     @property
     def transferred_bytes(self) -> int:
-        """How many bytes of the source have arrived."""
+        """How many bytes of the source have arrived, here or, copied, in the store."""
         return self._transferred_bytes
+
+    @property
+    def copied_bytes(self) -> int:
+        """How many of them were copied inside the store."""
+        return self._transferred_bytes if self._copied else 0
 
     @property
     def transfer(self) -> Transfer:

@@ -25,6 +25,11 @@ class WorkerMetrics:
         self.bytes = Counter(
             "headrace_transferred_bytes", "Bytes read from sources.", registry=self.registry
         )
+        self.copied_bytes = Counter(
+            "headrace_copied_bytes",
+            "Bytes of sources that the object store copied itself.",
+            registry=self.registry,
+        )
         self.seconds = Histogram(
             "headrace_attempt_seconds",
             "Duration of attempts.",

@@ -1,13 +1,16 @@
 """How an attempt asks its source: for all of the file, for the rest of it, for a part of it.
 
 Invariants: what redirects led to is asked again first, and the task's own URL where that is
-refused, since an address that was handed out may have ended; all requests of one attempt share one
-time limit; a source host has no more connections than its share of ``host_limit``.
+refused, since an address that was handed out may have ended; an object is asked for by an address
+that is signed for that one request, and no redirect of its store is followed; all requests of one
+attempt share one time limit; a source host has no more connections than its share of
+``host_limit``.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from ingest.config import Settings
 from ingest.errors import (
@@ -21,7 +24,7 @@ from ingest.errors import (
     WorkerStopped,
 )
 from ingest.signed_urls import find_host
-from ingest.urls import SourceUrl
+from ingest.urls import ObjectUrl, SourceUrl
 from storage.records import lookups
 from workers.answers import Resume
 from workers.attempt import Attempt
@@ -43,6 +46,9 @@ class Opener:
 
     Args:
         cancellation: of the attempt.
+
+    Attributes:
+        deadline: when the time for all of the download is over, by the clock of the tools.
     """
 
     def __init__(self, attempt: Attempt, cancellation: Cancellation) -> None:
@@ -50,8 +56,8 @@ class Opener:
         self._tools = attempt.tools
         self._cancellation = cancellation
         self._limits = _make_limits(attempt.tools.settings, attempt.lease.task.order.max_bytes)
-        self._deadline = self._tools.clock() + self._limits.total_timeout_s
-        self._led_to = attempt.url
+        self.deadline = self._tools.clock() + self._limits.total_timeout_s
+        self._led_to: SourceUrl | ObjectUrl = attempt.url
 
     def open(self, found: Resumption | None) -> tuple[Stream, Resumption | None]:
         """Open the source where ``found`` ends; if it has another file now, at its beginning.
@@ -64,7 +70,9 @@ class Opener:
             source, found = self._ask(self._attempt.url, None, self._cancellation), None
         elif source.resumed_from == 0:
             found = None
-        self._led_to = source.url
+        # An address that was signed for one request is not asked again.
+        if isinstance(self._attempt.url, SourceUrl):
+            self._led_to = source.url
         return Stream(source, self._reopen, self._cancellation), found
 
     def split(self) -> Splitting | None:
@@ -100,17 +108,24 @@ class Opener:
                 raise
             return self._ask(self._attempt.url, resume, cancellation)
 
-    def _ask(self, url: SourceUrl, resume: Resume | None, cancellation: Cancellation) -> Source:
-        if self._tools.clock() > self._deadline:
+    def _ask(
+        self, url: SourceUrl | ObjectUrl, resume: Resume | None, cancellation: Cancellation
+    ) -> Source:
+        if self._tools.clock() > self.deadline:
             raise explain_lateness(self._limits)
+        egress, limits = self._tools.egress, self._limits
+        if isinstance(url, ObjectUrl):
+            bucket = self._tools.sources.find(self._attempt.lease.task.project_id, url)
+            egress, url = bucket.egress, bucket.sign(url.key)
+            limits = replace(limits, max_redirects=0)
         return open_source(
-            self._tools.egress,
+            egress,
             url,
-            self._limits,
+            limits,
             self._tools.clock,
             resume=resume,
             cancellation=cancellation,
-            deadline=self._deadline,
+            deadline=self.deadline,
         )
 
     def _find_most(self) -> int:

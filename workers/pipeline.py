@@ -18,6 +18,7 @@ from ingest.logs import get_logger
 from ingest.model import File
 from storage.records import claims
 from workers.attempt import Attempt, Tools, begin_attempt
+from workers.copying import copy_source, plan_copy
 from workers.endings import finish, let_go, settle
 from workers.filing import make_object_key
 from workers.leases import HeldLease
@@ -60,12 +61,14 @@ class Pipeline:
             outcome = self._attempt(held)
             elapsed_s = tools.clock() - asked
             tools.metrics.attempts.labels(outcome).inc()
-            tools.metrics.bytes.inc(held.transferred_bytes)
+            tools.metrics.bytes.inc(held.transferred_bytes - held.copied_bytes)
+            tools.metrics.copied_bytes.inc(held.copied_bytes)
             tools.metrics.seconds.observe(elapsed_s)
             get_logger(__name__).info(
                 "ingest.ended",
                 outcome=outcome,
                 bytes=held.transferred_bytes,
+                copied=held.copied_bytes > 0,
                 duration_s=round(elapsed_s, 3),
             )
 
@@ -95,6 +98,8 @@ class Pipeline:
 
 def _ingest(attempt: Attempt) -> File:
     get_logger(__name__).info("ingest.started", source=attempt.url.redacted)
+    # Refused before anything that an attempt has left is looked at.
+    attempt.find_bucket()
     found = attempt.checkpoints.find()
     if found is not None:
         attempt.placement.begun_by = attempt.checkpoints.begun_by
@@ -112,6 +117,12 @@ def _ingest(attempt: Attempt) -> File:
         source, found = opener.open(found)
         try:
             attempt.held.report(source.received_bytes, source.size_bytes)
+            plan = plan_copy(attempt, source, found)
+            if plan is not None:
+                copied = copy_source(attempt, plan, source, opener.deadline)
+                if copied is not None:
+                    return copied
+                source, found = opener.open(None)
             return store_source(attempt, source, found, cancellation, opener.split())
         finally:
             source.close()

@@ -63,7 +63,7 @@ def store_source(
             head = b"" if first is None else bytes(first.content[:SNIFF_BYTES])
             if found is not None:
                 head = found.checkpoint.head
-            sniffed = _judge_content(head)
+            sniffed = judge_content(head)
             name = find_source_name(source.dispositions, str(source.url))
             if first is None or (found is None and source.ended):
                 content = memoryview(b"") if first is None else first.content
@@ -74,7 +74,7 @@ def store_source(
                 sender = PartSender(tools.store, tools.senders, buffers, attempt.checkpoints.note)
                 stored = sender.send(upload, done, chain([first], parts))
                 _complete(attempt, upload, stored, reader.received_bytes, checksums)
-                media = _probe_stored(attempt, key, sniffed, head)
+                media = probe_stored(attempt, key, sniffed, head)
     return make_file(
         attempt.lease,
         attempt.url,
@@ -102,7 +102,7 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
         key=key,
         sha256=found.checksums.sha256,
         filesize_bytes=found.size_bytes,
-        media=_probe_stored(attempt, key, _judge_content(head), head),
+        media=probe_stored(attempt, key, judge_content(head), head),
     )
 
 
@@ -160,7 +160,12 @@ def _complete(
     attempt.placement.complete(upload, parts, size_bytes)
 
 
-def _probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:
+def probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:
+    """Probe an object where it lies, with a look at the lease behind it.
+
+    Raises:
+        ProbeFailed, StorageUnavailable, LeaseLost
+    """
     tools = attempt.tools
     url = tools.store.presign(key, int(tools.settings.probe_timeout_s) + 60, public=False)
     try:
@@ -178,7 +183,12 @@ def _choose_part_bytes(settings: Settings, size_bytes: int | None) -> int:
     return part_bytes if size_bytes is None else max(1, min(part_bytes, size_bytes))
 
 
-def _judge_content(head: bytes) -> Format:
+def judge_content(head: bytes) -> Format:
+    """Return what a file is, by how it begins.
+
+    Raises:
+        SourceEmpty, SourceNotMedia
+    """
     if not head:
         raise SourceEmpty("The source has no content: its body is empty.")
     sniffed = sniff(head)

@@ -71,6 +71,9 @@ def _run(client: ApiClient, order: dict[str, object], *, quiet: bool) -> File:
 
 
 def _verify(file: File) -> None:
+    if file.checksum is None:
+        say("Not verified: the object store copied the file and tells no SHA-256 of it.")
+        return
     found = f"sha256:{hash_download(file.url)}"
     if found != file.checksum:
         raise IngestFailed(

@@ -10,9 +10,16 @@ from datetime import UTC, datetime
 
 import crc32c
 
-from ingest.errors import FileExists, StorageUnavailable, UploadLost
+from ingest.errors import (
+    FileExists,
+    SourceChanged,
+    SourceNotFound,
+    StorageUnavailable,
+    UploadLost,
+)
 from storage.objects.store import (
     Content,
+    CopySource,
     ObjectHeaders,
     Part,
     PendingUpload,
@@ -41,8 +48,11 @@ class MemoryObjectStore:
     """Keeps every obligation of :class:`storage.objects.store.ObjectStore` but durability.
 
     Attributes:
+        bucket: the only one there is.
         wants_part_checksums: may be set, as an operator changes a setting.
     """
+
+    bucket = "memory"
 
     def __init__(self) -> None:
         self.wants_part_checksums = True
@@ -89,6 +99,20 @@ class MemoryObjectStore:
             self._get_upload(upload).parts[number] = bytes(body)
             crc = actual if self.wants_part_checksums else None
             return Part(number, _make_etag(bytes(body)), crc)
+
+    def copy_part(
+        self, upload: Upload, number: int, source: CopySource, first_byte: int, size_bytes: int
+    ) -> Part | None:
+        """Store a piece of another object as a part."""
+        if source.bucket != self.bucket:
+            return None
+        with self._lock:
+            found = self._objects.get(source.key)
+        if found is None:
+            raise SourceNotFound("The object is not there.")
+        if found.etag != source.etag:
+            raise SourceChanged("The object is another one.")
+        return self.put_part(upload, number, found.body[first_byte : first_byte + size_bytes])
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Join the parts into an object."""
@@ -139,6 +163,14 @@ class MemoryObjectStore:
             return None
         headers = found.headers
         return StoredObject(len(found.body), headers.content_type, headers.metadata, found.etag)
+
+    def find_sha256(self, key: str, etag: str) -> str | None:
+        """Return the SHA-256 of an object that was put in one piece."""
+        with self._lock:
+            found = self._objects.get(key)
+        if found is None or found.etag != etag or "-" in etag:
+            return None
+        return hashlib.sha256(found.body).hexdigest()
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Walk through the keys as they are now."""

@@ -7,11 +7,23 @@ from enum import StrEnum
 
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
-from ingest.errors import FileExists, HeadraceError, StorageUnavailable, UploadLost
+from ingest.errors import (
+    FileExists,
+    HeadraceError,
+    SourceChanged,
+    SourceNotFound,
+    StorageUnavailable,
+    UploadLost,
+)
 
 # "409" and "412" are what a HEAD, which has no body, leaves of a code.
 EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
+# A store, or a policy of its owner's, that copies nothing, or nothing of this kind.
+NO_COPY_CODES = frozenset(
+    {"AccessDenied", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"}
+)
+DENIED_CODES = frozenset({"403", "AccessDenied"})
 _LOST_CODES = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 _NO_BUCKET_CODES = frozenset({"NoSuchBucket"})
 # What AWS says where a request was signed for, or sent to, another region than the bucket's.
@@ -46,6 +58,7 @@ class Verb(StrEnum):
     STORE_OBJECT = "store an object"
     BEGIN_UPLOAD = "begin an upload"
     STORE_PART = "store a part"
+    COPY_PART = "copy a part"
     COMPLETE_UPLOAD = "complete an upload"
     ABORT_UPLOAD = "abort an upload"
     LIST_PARTS = "list the parts of an upload"
@@ -103,6 +116,15 @@ def explain_refusal(refusal: Refusal, verb: Verb, bucket: str) -> HeadraceError:
     if code in _MISPLACED_CODES:
         asking = " Are HEADRACE_S3_REGION and HEADRACE_S3_ENDPOINT right?"
     return StorageUnavailable(f"The object store refused to {verb}: {code}.{asking}")
+
+
+def explain_copy_refusal(refusal: Refusal, bucket: str) -> HeadraceError:
+    """Return the error that a refusal to copy from an object stands for."""
+    if refusal.code == "NoSuchKey":
+        return SourceNotFound("The object is not in its bucket any more.")
+    if refusal.code in EXISTS_CODES:
+        return SourceChanged("The object was replaced while it was copied.")
+    return explain_refusal(refusal, Verb.COPY_PART, bucket)
 
 
 def explain_silence(verb: Verb, error: Exception) -> StorageUnavailable:

@@ -27,16 +27,20 @@ from botocore.parsers import ResponseParserError
 from ingest.config import S3Checksum
 from ingest.errors import StorageUnavailable, UploadLost
 from storage.objects.refusals import (
+    DENIED_CODES,
     EXISTS_CODES,
     MISSING_CODES,
+    NO_COPY_CODES,
     Refusal,
     Verb,
+    explain_copy_refusal,
     explain_refusal,
     explain_silence,
 )
 from storage.objects.s3_client import BRISK, PATIENT, Patience, S3Access
 from storage.objects.store import (
     Content,
+    CopySource,
     ObjectHeaders,
     Part,
     PendingUpload,
@@ -44,6 +48,7 @@ from storage.objects.store import (
     StoredPart,
     Upload,
 )
+from storage.objects.verified import read_whole_sha256
 from storage.objects.wire import Wire
 
 if TYPE_CHECKING:
@@ -65,7 +70,7 @@ class S3ObjectStore:
     """An :class:`storage.objects.store.ObjectStore` on one bucket.
 
     Args:
-        bucket: the bucket everything lands in; it must exist.
+        bucket: the bucket everything lands in, or is read from; it must exist.
         client: talks to the store from here.
         public_client: signs URLs for downloaders, who may know the store by another address.
         wire: carries bodies.
@@ -153,6 +158,32 @@ class S3ObjectStore:
         if "ETag" not in answer:
             raise StorageUnavailable("The object store took a part and named no ETag.")
         return Part(number, answer["ETag"], checksum)
+
+    def copy_part(
+        self, upload: Upload, number: int, source: CopySource, first_byte: int, size_bytes: int
+    ) -> Part | None:
+        """Have the store read a piece of another object as one part."""
+        with self._translate(Verb.COPY_PART):
+            try:
+                answer = self._client.upload_part_copy(
+                    Bucket=self._bucket,
+                    Key=upload.key,
+                    UploadId=upload.upload_id,
+                    PartNumber=number,
+                    CopySource={"Bucket": source.bucket, "Key": source.key},
+                    CopySourceIfMatch=source.etag,
+                    CopySourceRange=f"bytes={first_byte}-{first_byte + size_bytes - 1}",
+                )
+            except ClientError as error:
+                code = _read_code(error)
+                if code in NO_COPY_CODES:
+                    return None
+                raise explain_copy_refusal(Refusal(code), self._bucket) from error
+            copied = answer["CopyPartResult"]
+            # SeaweedFS leaves out the quotes here, and nowhere else.
+            etag = '"' + copied["ETag"].strip('"') + '"'
+            checksum = copied.get("ChecksumCRC32C")
+            return Part(number, etag, None if checksum is None else _decode_crc32c(checksum))
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Make the object visible."""
@@ -244,6 +275,19 @@ class S3ObjectStore:
             return StoredObject(
                 answer["ContentLength"], answer["ContentType"], metadata, answer["ETag"]
             )
+
+    def find_sha256(self, key: str, etag: str) -> str | None:
+        """Return the SHA-256 that a body was verified by when the object was put in one piece."""
+        with self._translate(Verb.DESCRIBE):
+            try:
+                answer = self._client.head_object(
+                    Bucket=self._bucket, Key=key, ChecksumMode="ENABLED", IfMatch=etag
+                )
+            except ClientError as error:
+                if _read_code(error) in MISSING_CODES | EXISTS_CODES | DENIED_CODES:
+                    return None
+                raise
+        return read_whole_sha256(answer.get("ChecksumSHA256"), answer.get("ChecksumType"), etag)
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Walk through the keys of objects, page by page."""
@@ -339,6 +383,10 @@ def _encode(digest: bytes) -> str:
 
 def _encode_crc32c(checksum: int) -> str:
     return _encode(checksum.to_bytes(4, "big"))
+
+
+def _decode_crc32c(text: str) -> int:
+    return int.from_bytes(base64.b64decode(text), "big")
 
 
 def _hash_md5(body: Content) -> str:

@@ -90,10 +90,20 @@ class S3Access:
             self._settings.s3_bucket,
             client,
             self._session.get_credentials(),
-            ca_file=self._core.get_config_variable("ca_bundle") or get_cert_path(verify=True),
+            ca_file=_read_ca_file(self._core),
             pool_size=pool_size,
             patience=self._patience,
         )
+
+
+def find_ca_file() -> str | None:
+    """Return the certificates that the store's is checked by: ``AWS_CA_BUNDLE``, or certifi's."""
+    return _read_ca_file(botocore.session.get_session())
+
+
+def _read_ca_file(core: botocore.session.Session) -> str | None:
+    found: str | None = core.get_config_variable("ca_bundle") or get_cert_path(verify=True)
+    return found
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

@@ -23,6 +23,12 @@ Obligations of every implementation (tests/contract checks each on all of them):
 - An upload stays with the checksums it was begun with: its parts carry a CRC32C if the store it was
   begun by ``wants_part_checksums``, and none if not. One that is set up the other way, as after a
   change of settings, may refuse to go on with it or to complete it, with ``UploadLost``.
+- ``copy_part`` reads an object of this store, in whatever bucket the account may read, only while
+  it has the ETag that was named; what it stores is a part like any other. ``SourceChanged`` and
+  ``SourceNotFound`` say that the object is another, or gone. None says that the store, or its
+  rules, copy nothing of the kind: then the bytes have to be sent.
+- ``find_sha256`` tells only what the store itself has verified of the whole object, never what
+  somebody wrote into its metadata.
 - Each body is checked on its way: a store that received other bytes than the checksum is of refuses
   them, which is ``StorageUnavailable`` like any other failure of the way.
 - What fails for want of the server raises ``StorageUnavailable`` (retryable).
@@ -84,6 +90,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class CopySource:
+    """An object to be copied: where it is, and the ETag it has to have."""
+
+    bucket: str
+    key: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredPart:
     """A part of an upload, as the store lists it."""
 
@@ -133,6 +148,15 @@ class ObjectStore(Protocol):
             checksum: the CRC32C of the body as it arrived here, so that damage in between is seen.
         """
 
+    def copy_part(
+        self, upload: Upload, number: int, source: CopySource, first_byte: int, size_bytes: int
+    ) -> Part | None:
+        """Store a piece of another object as one part, without its bytes passing here.
+
+        Returns:
+            The part; None where the store does not copy this.
+        """
+
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Make the object visible from all its parts, in order of number."""
 
@@ -150,6 +174,9 @@ class ObjectStore(Protocol):
 
     def describe(self, key: str) -> StoredObject | None:
         """Return what the store knows of an object, or None where there is none."""
+
+    def find_sha256(self, key: str, etag: str) -> str | None:
+        """Return the SHA-256 of a whole object, in hex, if it has this ETag and the store knows."""
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Walk through the keys of all objects that begin so; it fails as :meth:`list_uploads`."""

@@ -183,7 +183,8 @@ files = Table(
     Column("metadata", _Json),
     Column("source", String, nullable=False),
     Column("source_name", String),
-    Column("sha256", String, nullable=False),
+    # Null where the store copied what it tells no SHA-256 of.
+    Column("sha256", String),
     Column("filesize_bytes", BigInteger, nullable=False),
     Column("kind", String, nullable=False),
     Column("type", String, nullable=False),

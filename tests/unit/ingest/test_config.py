@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import traceback
@@ -18,7 +19,6 @@ from ingest.config import (
     MIB,
     MIN_PART_BYTES,
     PREFIX,
-    Addressing,
     LogFormat,
     Settings,
     forget_environ,
@@ -27,6 +27,7 @@ from ingest.config import (
     read_client_variable,
     read_operator_environ,
 )
+from ingest.connections import Addressing
 from ingest.errors import ConfigError
 
 NEEDED = {
@@ -184,6 +185,11 @@ BAD = {
     "parts_in_flight": ["0", "33"],
     "source_connections": ["0", "65"],
     "s3_checksum": ["none", "sha256"],
+    "s3_sources": [
+        "hunter7", "[]", '{"archive": "hunter7"}', '{"archive": {"x": "hunter7"}}',
+        '{"archive": {"secret_access_key": "hunter7"}}', '{"archive": {}, "archive": {}}',
+        '{"media": {}}', '{"own": {"bucket": "media", "region": "eu-west-1"}}',
+    ],
     "max_bytes": ["0", str(MAX_OBJECT_BYTES + 1)],
     "connect_timeout_s": ["0", "inf", "nan"],
     "first_byte_timeout_s": ["0", "inf"],
@@ -240,6 +246,40 @@ def test_half_a_pair_of_s3_keys_is_refused_and_not_shown(name: str) -> None:
     assert "HEADRACE_S3_ACCESS_KEY_ID" in message
     assert "HEADRACE_S3_SECRET_ACCESS_KEY" in message
     assert "hunter8" not in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "endpoint"),
+    [
+        ({}, ""),
+        ({}, "http://s3:8333"),
+        ({"endpoint": "http://s3:8333/"}, "http://s3:8333"),
+        ({"access_key_id": "a", "secret_access_key": "hunter8"}, ""),
+    ],
+    ids=["aws", "endpoint", "endpoint named again", "other keys at aws"],
+)
+def test_a_connection_to_our_own_bucket_needs_a_prefix(
+    fields: dict[str, str], endpoint: str
+) -> None:
+    own = {"bucket": "media", **fields}
+    message = refuse(s3_sources=json.dumps({"own": own}), s3_endpoint=endpoint)
+    assert message.startswith("HEADRACE_S3_SOURCES has the connection 'own' to HEADRACE_S3_BUCKET")
+    assert "hunter" not in message
+    taken = load(s3_sources=json.dumps({"own": {**own, "prefix": "in/"}}), s3_endpoint=endpoint)
+    assert [one.prefix for one in taken.s3_sources] == ["in/"]
+
+
+def test_a_bucket_of_the_same_name_in_another_store_is_another_bucket() -> None:
+    far = {"bucket": "media", "endpoint": "http://other:8333"}
+    assert load(s3_sources=json.dumps({"far": far}), s3_endpoint="http://s3:8333").s3_sources
+
+
+def test_the_secrets_of_connections_are_in_no_repr_and_no_dump() -> None:
+    text = json.dumps({"far": {"access_key_id": "hunter1", "secret_access_key": "hunter2"}})
+    settings = load(s3_sources=text)
+    for shown in (repr(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter1" not in shown
+        assert "hunter2" not in shown
 
 
 def test_a_lease_outlives_three_heartbeats() -> None:

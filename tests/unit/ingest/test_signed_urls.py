@@ -145,6 +145,9 @@ def test_every_second_of_the_calendar_is_an_end(epoch_s: int) -> None:
         ("https://b\u00fccher.example/a", "xn--bcher-kva.example"),
         ("http://192.0.2.1:81/a", "192.0.2.1"),
         ("http://[2001:DB8::1]:81/a", "2001:db8::1"),
+        # No host is called so: a connection never shares another's limit.
+        ("s3://archive/a", "s3:archive"),
+        ("S3://media.example/a", "s3:media.example"),
     ],
 )
 def test_a_host_has_one_spelling_and_no_port(url: str, host: str) -> None:

@@ -375,6 +375,8 @@ def test_a_location_may_name_an_idn_host_in_utf_8() -> None:
         "http://media.example:0/",
         "http://127%2e0.0.1/",
         "/" + "a" * MAX_URL_BYTES,
+        "s3://archive/a.mp4",
+        "S3://archive/a.mp4",
     ],
     ids=ascii,
 )

@@ -8,9 +8,22 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from botocore.stub import Stubber
 
-from ingest.errors import StorageUnavailable, UploadLost
+from ingest.errors import (
+    HeadraceError,
+    SourceChanged,
+    SourceNotFound,
+    StorageUnavailable,
+    UploadLost,
+)
 from storage.objects.s3 import S3ObjectStore
-from storage.objects.store import ObjectHeaders, PendingUpload, StoredPart, Upload
+from storage.objects.store import (
+    CopySource,
+    ObjectHeaders,
+    Part,
+    PendingUpload,
+    StoredPart,
+    Upload,
+)
 
 BUCKET = {"Bucket": "media"}
 UPLOAD = Upload("a", "1")
@@ -216,3 +229,63 @@ def test_a_store_that_will_not_delete_says_so(
     server.add_client_error("delete_object", code)
     with pytest.raises(StorageUnavailable):
         store.delete("a", if_etag="x")
+
+
+def copy_part(store: S3ObjectStore) -> Part | None:
+    return store.copy_part(UPLOAD, 1, CopySource("archive", "b", '"e"'), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["AccessDenied", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"],
+)
+def test_a_server_that_does_not_copy_is_no_failure(
+    code: str, store: S3ObjectStore, server: Stubber
+) -> None:
+    server.add_client_error("upload_part_copy", code)
+    assert copy_part(store) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("NoSuchKey", SourceNotFound),
+        ("PreconditionFailed", SourceChanged),
+        ("NoSuchUpload", UploadLost),
+        ("NoSuchBucket", StorageUnavailable),
+        ("SlowDown", StorageUnavailable),
+        ("InternalError", StorageUnavailable),
+    ],
+)
+def test_a_copy_that_fails_says_whose_fault_it_is(
+    code: str, expected: type[HeadraceError], store: S3ObjectStore, server: Stubber
+) -> None:
+    server.add_client_error("upload_part_copy", code)
+    with pytest.raises(expected):
+        copy_part(store)
+
+
+def test_the_etag_of_a_copied_part_is_quoted_and_its_checksum_read(
+    store: S3ObjectStore, server: Stubber
+) -> None:
+    asked = {
+        **PARTS_OF,
+        "PartNumber": 1,
+        "CopySource": {"Bucket": "archive", "Key": "b"},
+        "CopySourceIfMatch": '"e"',
+        "CopySourceRange": "bytes=0-0",
+    }
+    for etag in ("abc", '"abc"'):
+        result = {"CopyPartResult": {"ETag": etag, "ChecksumCRC32C": "AAAAAg=="}}
+        server.add_response("upload_part_copy", result, asked)
+        assert copy_part(store) == Part(1, '"abc"', 2)
+    server.add_response("upload_part_copy", {"CopyPartResult": {"ETag": "abc"}}, asked)
+    assert copy_part(store) == Part(1, '"abc"', None)
+
+
+@pytest.mark.parametrize("code", ["403", "404", "412"])
+def test_a_sha256_that_nobody_tells_is_none(
+    code: str, store: S3ObjectStore, server: Stubber
+) -> None:
+    server.add_client_error("head_object", code)
+    assert store.find_sha256("a", '"e"') is None

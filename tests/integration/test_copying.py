@@ -1,0 +1,273 @@
+"""Copies that the store refuses, fails or is slow with: whole runs of the pipeline, in here.
+
+PostgreSQL, Valkey, SeaweedFS and ffprobe are the stack's; only what the store says to a copy is
+replaced, since it cannot be brought to say it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from ingest.config import MIB, Settings, load_settings
+from ingest.errors import SourceChanged, StorageUnavailable
+from ingest.model import Task
+from ingest.states import Status
+from storage.objects.s3 import S3ObjectStore
+from storage.objects.store import CopySource, ObjectHeaders, Part, Upload
+from storage.records import files, leases, lookups
+from storage.records.database import Database
+from storage.records.tables import uploads
+from storage.signals import Signals
+from tests.integration.examples import MakeTask
+from tests.support.media import make_media
+from tests.support.padding import pad_mp4
+from workers import copying
+from workers.app import build_tools
+from workers.attempt import Tools
+from workers.pipeline import Pipeline
+
+PART_BYTES = 5 * MIB
+SIZE_BYTES = 3 * PART_BYTES + MIB
+Copy = Callable[[Upload, int, CopySource, int, int], Part | None]
+Answer = Callable[[int, Callable[[], Part | None]], Part | None]
+
+
+@pytest.fixture(scope="module")
+def content(media_folder: Path) -> bytes:
+    """Four parts, the last one short."""
+    video = pad_mp4(make_media("mp4", media_folder).read_bytes(), SIZE_BYTES)
+    return b"".join(video.read_pieces(0, SIZE_BYTES))
+
+
+@pytest.fixture
+def tools(
+    settings: Settings, records: Database, records_url: str, signals: Signals
+) -> Iterator[Tools]:
+    """A worker's, on a database that no worker of the stack looks at."""
+    connections = {"own": {"bucket": settings.s3_bucket, "prefix": "copying-source/"}}
+    chosen = settings.model_copy(
+        update={
+            "s3_sources": load_settings(
+                {
+                    "HEADRACE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+                    "HEADRACE_REDIS_URL": "redis://127.0.0.1:1/0",
+                    "HEADRACE_S3_BUCKET": settings.s3_bucket,
+                    "HEADRACE_S3_SOURCES": json.dumps(connections),
+                }
+            ).s3_sources,
+            "database_url": SecretStr(records_url),
+            "redis_url": SecretStr(settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"),
+            "part_bytes": PART_BYTES,
+            "parts_in_flight": 1,
+        }
+    )
+    tools = build_tools(chosen, "worker-tests")
+    yield tools
+    tools.database.close()
+    tools.signals.close()
+    for executor in (tools.readers, tools.senders):
+        executor.shutdown(wait=True)
+    tools.prober.close()
+    tools.egress.close()
+    tools.sources.close()
+
+
+@pytest.fixture
+def store(tools: Tools) -> S3ObjectStore:
+    """The store of those tools."""
+    assert isinstance(tools.store, S3ObjectStore)
+    return tools.store
+
+
+@pytest.fixture
+def answer_copies(
+    store: S3ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Answer], list[int]]:
+    """Has each copy of a part answered by a test, which may let the store do it.
+
+    The list tells the numbers that were asked for.
+    """
+    # Small enough for a copy of several parts.
+    monkeypatch.setattr(copying, "_PART_BYTES", PART_BYTES)
+    really, asked = store.copy_part, []
+
+    def use(answer: Answer) -> list[int]:
+        def copy(
+            upload: Upload, number: int, source: CopySource, first_byte: int, size_bytes: int
+        ) -> Part | None:
+            asked.append(number)
+            return answer(number, lambda: really(upload, number, source, first_byte, size_bytes))
+
+        monkeypatch.setattr(store, "copy_part", copy)
+        return asked
+
+    return use
+
+
+@pytest.fixture
+def task(store: S3ObjectStore, make_task: MakeTask, content: bytes) -> Iterator[Task]:
+    """A task to ingest an object of our own bucket."""
+    key = f"copying-source/{secrets.token_hex(8)}.mp4"
+    headers = ObjectHeaders("video/mp4", "inline", {})
+    upload = store.begin(key, headers)
+    store.complete(upload, [store.put_part(upload, 1, content)], overwrite=False)
+    name = f"{secrets.token_hex(8)}.mp4"
+    yield make_task(name, url=f"s3://own/{key}", max_attempts=2)
+    for one in (key, f"prefix/folder/{name}"):
+        store.delete(one)
+
+
+def run(tools: Tools, task: Task) -> tuple[Task, list[str]]:
+    """Run an attempt; return the task as it is then, and what the log says."""
+    with structlog.testing.capture_logs() as logs:
+        Pipeline(tools).run(task.id)
+    with tools.database.transaction() as connection:
+        found = lookups.get(connection, task.project_id, task.id)
+    assert found is not None
+    return found, [str(one["event"]) for one in logs]
+
+
+def count_uploads(tools: Tools, task: Task) -> tuple[int, int]:
+    """Return how many uploads of a task the database and the store know of."""
+    with tools.database.transaction() as connection:
+        noted = connection.execute(select(func.count()).select_from(uploads)).scalar_one()
+    return noted, len(list(tools.store.list_uploads(f"prefix/folder/{task.order.filename}")))
+
+
+def read_sha256(tools: Tools, task: Task) -> str | None:
+    with tools.database.transaction() as connection:
+        file = files.get(connection, task.project_id, task.file_id)
+    assert file is not None
+    assert file.filesize_bytes == SIZE_BYTES
+    return file.sha256
+
+
+def count_moved(tools: Tools) -> tuple[float | None, float | None]:
+    registry = tools.metrics.registry
+    return (
+        registry.get_sample_value("headrace_transferred_bytes_total"),
+        registry.get_sample_value("headrace_copied_bytes_total"),
+    )
+
+
+def test_a_copy_of_several_parts_is_one_file(
+    tools: Tools, task: Task, answer_copies: Callable[[Answer], list[int]]
+) -> None:
+    asked = answer_copies(lambda _, copy: copy())
+
+    ended, events = run(tools, task)
+
+    assert (ended.status, ended.error) == (Status.COMPLETE, None)
+    assert asked == [1, 2, 3, 4]
+    assert "copy.done" in events
+    assert count_moved(tools) == (0, SIZE_BYTES)
+    assert read_sha256(tools, task) is None
+    assert count_uploads(tools, task) == (0, 0)
+
+
+@pytest.mark.parametrize("refused", [1, 3], ids=["at once", "in the middle"])
+def test_what_the_store_refuses_to_copy_is_downloaded_in_the_same_attempt(
+    refused: int,
+    tools: Tools,
+    task: Task,
+    content: bytes,
+    answer_copies: Callable[[Answer], list[int]],
+) -> None:
+    asked = answer_copies(lambda number, copy: None if number == refused else copy())
+
+    ended, events = run(tools, task)
+
+    assert (ended.status, ended.attempt, ended.error) == (Status.COMPLETE, 1, None)
+    assert asked[-1] == refused
+    assert events.count("copy.refused") == 1
+    assert "copy.done" not in events
+    assert count_moved(tools) == (SIZE_BYTES, 0)
+    assert read_sha256(tools, task) == hashlib.sha256(content).hexdigest()
+    assert count_uploads(tools, task) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable, SourceChanged])
+def test_a_copy_that_fails_leaves_no_upload_and_begins_anew(
+    error: type[Exception],
+    tools: Tools,
+    task: Task,
+    answer_copies: Callable[[Answer], list[int]],
+) -> None:
+    def fail(number: int, copy: Callable[[], Part | None]) -> Part | None:
+        if number == 2:
+            raise error("On purpose.")
+        return copy()
+
+    answer_copies(fail)
+    ended, _ = run(tools, task)
+
+    assert ended.status is Status.PENDING
+    assert ended.error is not None
+    assert count_uploads(tools, task) == (0, 0)
+    assert tools.store.describe(f"prefix/folder/{task.order.filename}") is None
+
+    asked = answer_copies(lambda _, copy: copy())
+    asked.clear()
+    with tools.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET next_attempt_at = NULL")
+    ended, _ = run(tools, task)
+    assert (ended.status, ended.attempt) == (Status.COMPLETE, 2)
+    assert asked == [1, 2, 3, 4]
+
+
+def test_a_copy_stops_at_the_part_under_which_its_lease_was_lost(
+    tools: Tools, task: Task, answer_copies: Callable[[Answer], list[int]]
+) -> None:
+    def lose(number: int, copy: Callable[[], Part | None]) -> Part | None:
+        if number == 2:
+            with tools.database.transaction() as connection:
+                connection.exec_driver_sql("UPDATE tasks SET lease_until = now() - interval '1s'")
+                assert leases.release_expired(connection) == {task.id: Status.PENDING}
+            tools.leases.beat()
+        return copy()
+
+    asked = answer_copies(lose)
+    ended, events = run(tools, task)
+
+    assert ended.status is Status.PENDING
+    assert asked == [1, 2]
+    assert "ingest.abandoned" in events
+    # Its own attempt may not touch it any more; the next one aborts it, and copies anew.
+    assert count_uploads(tools, task) == (1, 1)
+    answer_copies(lambda _, copy: copy())
+    ended, _ = run(tools, task)
+    assert ended.status is Status.COMPLETE
+    assert count_uploads(tools, task) == (0, 0)
+
+
+def test_a_copy_that_takes_too_long_is_a_timeout(
+    tools: Tools, task: Task, answer_copies: Callable[[Answer], list[int]]
+) -> None:
+    late = False
+    begun = tools.clock()
+
+    def tell_time() -> float:
+        return begun + (tools.settings.total_timeout_s + 1 if late else 0)
+
+    def delay(number: int, copy: Callable[[], Part | None]) -> Part | None:
+        nonlocal late
+        late = True
+        return copy()
+
+    asked = answer_copies(delay)
+    ended, _ = run(replace(tools, clock=tell_time), task)
+
+    assert asked == [1]
+    assert ended.error is not None
+    assert ended.error.code == "source_timeout"
+    assert count_uploads(tools, task) == (0, 0)

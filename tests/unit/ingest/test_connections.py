@@ -1,0 +1,164 @@
+"""Connections: what the setting takes, who may read what, and that no secret is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from ingest.connections import (
+    Addressing,
+    Connection,
+    CopyWay,
+    find_connection,
+    parse_connections,
+)
+from ingest.urls import ObjectUrl
+
+KEYS = {"access_key_id": "AKIAhunter1", "secret_access_key": "hunter2"}
+
+
+def parse(**connections: object) -> tuple[Connection, ...]:
+    return parse_connections(json.dumps(connections))
+
+
+def test_a_connection_without_fields_is_a_bucket_of_its_name_in_our_own_store() -> None:
+    (one,) = parse(archive={})
+    assert (one.name, one.bucket, one.prefix) == ("archive", "archive", "")
+    assert one.in_own_store
+    assert one.copy_way is CopyWay.SERVER
+    assert one.projects is None
+
+
+def test_every_field_of_a_connection_is_kept() -> None:
+    (one,) = parse(
+        far={
+            "bucket": "Old_Bucket",
+            "prefix": "done/",
+            "endpoint": "https://s3.example/",
+            "region": "eu-central-1",
+            **KEYS,
+            "addressing": "virtual",
+            "projects": ["proj_1", "proj_2"],
+            "copy": "stream",
+        }
+    )
+    assert (one.bucket, one.prefix, one.region) == ("Old_Bucket", "done/", "eu-central-1")
+    assert one.endpoint == "https://s3.example"
+    assert one.secret_access_key is not None
+    assert one.secret_access_key.get_secret_value() == "hunter2"
+    assert one.addressing is Addressing.VIRTUAL
+    assert one.projects == frozenset({"proj_1", "proj_2"})
+    assert one.copy_way is CopyWay.STREAM
+    assert not one.in_own_store
+
+
+@pytest.mark.parametrize(
+    ("fields", "own"),
+    [
+        ({}, True),
+        ({"region": "eu-west-1"}, True),
+        ({"endpoint": "http://s3:1"}, False),
+        (KEYS, False),
+    ],
+    ids=["nothing", "region", "endpoint", "keys"],
+)
+def test_an_endpoint_or_a_key_of_its_own_makes_it_another_store(
+    fields: dict[str, object], *, own: bool
+) -> None:
+    assert parse(archive=fields)[0].in_own_store is own
+
+
+BAD = {
+    "not an object": ({"archive": "hunter3"}, "'archive'.*must be a JSON object"),
+    "an unknown field": ({"archive": {"buckets": "hunter3"}}, "'archive'.*'buckets' is no field"),
+    "our own name": ({"archive": {"name": "hunter3"}}, "'name' is no field"),
+    "our own word": ({"archive": {"copy_way": "hunter3"}}, "'copy_way' is no field"),
+    "a short bucket": ({"ab": {}}, "'ab'.*'bucket'"),
+    "a bucket that is a path": ({"archive": {"bucket": "hunter3/x"}}, "'bucket'"),
+    "a number for a bucket": ({"archive": {"bucket": 3}}, "'bucket'"),
+    "a prefix that is none": ({"archive": {"prefix": None}}, "'prefix'"),
+    "an endpoint without scheme": (
+        {"archive": {"endpoint": "hunter3:80"}},
+        "'endpoint' must start",
+    ),
+    "an endpoint with a user": ({"archive": {"endpoint": "http://u:hunter3@h"}}, "'endpoint'"),
+    "half a pair of keys": ({"archive": {"access_key_id": "hunter3"}}, "set both"),
+    "the other half": ({"archive": {"secret_access_key": "hunter3"}}, "set both"),
+    "an empty key": ({"archive": {**KEYS, "access_key_id": ""}}, "'access_key_id'"),
+    "a number for a key": ({"archive": {**KEYS, "secret_access_key": 3}}, "'secret_access_key'"),
+    "an addressing unknown": ({"archive": {"addressing": "hunter3"}}, "'addressing'.*'path'"),
+    "projects as text": ({"archive": {"projects": "hunter3"}}, "'projects' must be a list"),
+    "projects as numbers": ({"archive": {"projects": [3]}}, "'projects' must be a list"),
+    "a copy unknown": ({"archive": {"copy": "hunter3"}}, "'copy'.*'stream'"),
+    "a name in capitals": ({"Archive": {}}, "'Archive'"),
+    "a name with a slash": ({"a/b": {}}, "'a/b'"),
+    "a name with a dot first": ({".abc": {}}, "'.abc'"),
+    "a name with a line end": ({"abc\n": {}}, r"'abc\\n'"),
+    "an empty name": ({"": {}}, "''"),
+    "a long name": ({"a" * 64: {}}, "a name takes 1 to 63"),
+}
+
+
+@pytest.mark.parametrize(("connections", "reason"), BAD.values(), ids=BAD)
+def test_a_mistake_is_told_by_connection_and_field_and_never_by_value(
+    connections: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        parse(**connections)
+    assert "hunter" not in str(caught.value)
+    assert len(str(caught.value)) < 180
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is no JSON"),
+        ("{'archive': {}}", "is no JSON"),
+        ("[]", "must be a JSON object"),
+        ("null", "must be a JSON object"),
+        ('{"archive": {}, "archive": {}}', "twice"),
+        ('{"archive": {"bucket": "abc", "bucket": "abd"}}', "twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+    ids=["empty", "python", "list", "null", "two names", "two fields", "deep"],
+)
+def test_what_is_no_object_of_connections_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_connections(text)
+
+
+def test_a_connection_is_frozen_and_shows_no_secret() -> None:
+    (one,) = parse(archive=KEYS)
+    with pytest.raises(ValidationError):
+        one.prefix = "other/"
+    assert "hunter" not in f"{one!r} {one} {one.model_dump()} {one.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("connection", "project", "key", "found"),
+    [
+        ("all", "proj_1", "a", True),
+        ("some", "proj_1", "a", True),
+        ("some", "proj_2", "a", False),
+        ("nobody", "proj_1", "a", False),
+        ("part", "proj_1", "done/a", True),
+        ("part", "proj_1", "done", False),
+        ("part", "proj_1", "Done/a", False),
+        ("part", "proj_1", "a/done/a", False),
+        ("none", "proj_1", "a", False),
+    ],
+)
+def test_a_project_reads_what_a_connection_of_its_own_opens(
+    connection: str, project: str, key: str, *, found: bool
+) -> None:
+    connections = parse(
+        all={},
+        some={"projects": ["proj_1"]},
+        nobody={"projects": []},
+        part={"bucket": "parts", "prefix": "done/"},
+    )
+    one = find_connection(connections, project, ObjectUrl(connection, key))
+    assert (one is not None) is found
+    assert one is None or one.name == connection

@@ -1,0 +1,176 @@
+"""The buckets a worker reads from: judged at each use, opened once, signed for one request."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import SecretStr
+
+from ingest.config import Settings, load_settings
+from ingest.connections import Addressing, Connection
+from ingest.errors import SourceForbidden, SourceUnavailable, StorageUnavailable
+from ingest.urls import ObjectUrl
+from storage.objects.memory import MemoryObjectStore
+from storage.objects.store import ObjectHeaders
+from workers.connections import SourceBucket, SourceBuckets, describe_store
+from workers.egress import Egress, Policy
+
+KEYS = {"access_key_id": "AKIAOTHER", "secret_access_key": "other"}
+
+
+def load(**connections: object) -> Settings:
+    return load_settings(
+        {
+            "HEADRACE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+            "HEADRACE_REDIS_URL": "redis://127.0.0.1:1/0",
+            "HEADRACE_S3_BUCKET": "media",
+            "HEADRACE_S3_ENDPOINT": "http://s3.internal:8333",
+            "HEADRACE_S3_PUBLIC_ENDPOINT": "https://media.example",
+            "HEADRACE_S3_REGION": "eu-north-1",
+            "HEADRACE_S3_ACCESS_KEY_ID": "AKIAOWN",
+            "HEADRACE_S3_SECRET_ACCESS_KEY": "own",
+            "HEADRACE_S3_ADDRESSING": "path",
+            "HEADRACE_S3_SOURCES": json.dumps(connections),
+        }
+    )
+
+
+def describe(**fields: object) -> Settings:
+    settings = load(archive=fields)
+    return describe_store(settings, settings.s3_sources[0])
+
+
+def test_a_connection_without_endpoint_and_keys_is_reached_as_our_own_store_is() -> None:
+    found = describe()
+    assert (found.s3_bucket, found.s3_endpoint) == ("archive", "http://s3.internal:8333")
+    assert (found.s3_region, found.s3_addressing) == ("eu-north-1", Addressing.PATH)
+    assert found.s3_access_key_id == SecretStr("AKIAOWN")
+    assert describe(region="eu-west-1").s3_region == "eu-west-1"
+    assert describe(addressing="virtual").s3_addressing is Addressing.VIRTUAL
+
+
+def test_a_connection_elsewhere_is_told_nothing_of_our_own_store() -> None:
+    found = describe(endpoint="https://far.example", **KEYS)
+    assert (found.s3_bucket, found.s3_endpoint) == ("archive", "https://far.example")
+    assert found.s3_public_endpoint is None
+    assert (found.s3_region, found.s3_addressing) == ("us-east-1", Addressing.AUTO)
+    assert found.s3_access_key_id == SecretStr("AKIAOTHER")
+    assert found.s3_secret_access_key == SecretStr("other")
+
+
+def test_keys_alone_are_for_aws() -> None:
+    assert describe(**KEYS).s3_endpoint is None
+
+
+def test_an_endpoint_alone_is_never_shown_our_own_keys() -> None:
+    found = describe(endpoint="https://far.example")
+    assert (found.s3_access_key_id, found.s3_secret_access_key) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "root", "host", "port"),
+    [
+        ({}, "http://s3.internal:8333/archive/a", "s3.internal", 8333),
+        (
+            {"addressing": "virtual"},
+            "http://archive.s3.internal:8333/a",
+            "archive.s3.internal",
+            8333,
+        ),
+        (
+            {**KEYS, "region": "eu-west-1"},
+            "https://archive.s3.eu-west-1.amazonaws.com/a",
+            "archive.s3.eu-west-1.amazonaws.com",
+            443,
+        ),
+        ({**KEYS, "endpoint": "http://[::1]:9000"}, "http://[::1]:9000/archive/a", "::1", 9000),
+    ],
+    ids=["path", "virtual", "aws", "ipv6"],
+)
+def test_the_door_of_a_connection_leads_to_where_its_addresses_do(
+    fields: dict[str, object], root: str, host: str, port: int
+) -> None:
+    buckets = SourceBuckets(load(archive=fields), pool_size=1)
+    url = ObjectUrl("archive", "a b/\u00fc+%.mp4")
+
+    bucket = buckets.find("proj_1", url)
+
+    signed = bucket.sign(url.key)
+    assert signed.redacted == f"{root}%20b/%C3%BC%2B%25.mp4"
+    assert "X-Amz-Signature=" in signed.target
+    only = bucket.egress.policy.only
+    assert only is not None
+    assert (only.host, only.port, only.name) == (host, port, "s3://archive")
+    buckets.close()
+
+
+class Opened:
+    """Opens buckets in memory, and counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, settings: Settings, connection: Connection, pool_size: int) -> SourceBucket:
+        del settings, pool_size
+        self.count += 1
+        return SourceBucket(connection, MemoryObjectStore(), Egress(Policy(1, 1)))
+
+
+def test_a_connection_is_opened_when_it_is_first_needed_and_once() -> None:
+    opened = Opened()
+    buckets = SourceBuckets(load(archive={}, other={}), pool_size=1, open_bucket=opened)
+    assert opened.count == 0
+
+    first = buckets.find("proj_1", ObjectUrl("archive", "a"))
+
+    assert buckets.find("proj_2", ObjectUrl("archive", "b")) is first
+    assert opened.count == 1
+
+
+@pytest.mark.parametrize(
+    ("project", "connection", "key"),
+    [
+        ("proj_1", "gone", "done/a"),
+        ("proj_2", "archive", "done/a"),
+        ("proj_1", "archive", "a"),
+    ],
+    ids=["no connection", "another project", "outside the prefix"],
+)
+def test_what_a_project_may_not_read_is_refused_alike_and_before_anything_is_opened(
+    project: str, connection: str, key: str
+) -> None:
+    opened = Opened()
+    settings = load(archive={"prefix": "done/", "projects": ["proj_1"]})
+    buckets = SourceBuckets(settings, pool_size=1, open_bucket=opened)
+
+    with pytest.raises(SourceForbidden) as caught:
+        buckets.find(project, ObjectUrl(connection, key))
+
+    assert caught.value.message == "No connection of this project reads the source any more."
+    assert not caught.value.retryable
+    assert opened.count == 0
+
+
+class Keyless(MemoryObjectStore):
+    """Has no credentials to sign with."""
+
+    def presign(
+        self,
+        key: str,
+        ttl_s: int,
+        headers: ObjectHeaders | None = None,
+        *,
+        public: bool = True,
+        head: bool = False,
+    ) -> str:
+        """Fail."""
+        del key, ttl_s, headers, public, head
+        raise StorageUnavailable("NoCredentialsError")
+
+
+def test_a_connection_without_credentials_is_a_source_that_is_away_not_our_store() -> None:
+    connection = load(archive={}).s3_sources[0]
+    bucket = SourceBucket(connection, Keyless(), Egress(Policy(1, 1)))
+    with pytest.raises(SourceUnavailable, match="'s3://archive'"):
+        bucket.sign("a")

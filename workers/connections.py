@@ -1,0 +1,126 @@
+"""The operator's source buckets as a worker reaches them: signed addresses, and a door to each.
+
+Invariants: what a connection may read is judged again whenever it is used, since the operator may
+have changed it after the order; its door leads to its own endpoint and nowhere else, and no other
+source ever goes through it; a signed address is used once and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.config import Settings
+from ingest.connections import Addressing, Connection, find_connection
+from ingest.errors import ServiceError, SourceForbidden, SourceUnavailable
+from ingest.urls import ObjectUrl, SourceUrl, parse_source_url
+from storage.objects import s3
+from storage.objects.s3_client import find_ca_file
+from storage.objects.store import ObjectStore
+from workers.egress import Egress, Endpoint, Policy
+
+# A signature is checked when the request begins.
+_SIGNED_FOR_S = 600
+_DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBucket:
+    """A connection that is ready to be read from."""
+
+    connection: Connection
+    store: ObjectStore
+    egress: Egress
+
+    def sign(self, key: str) -> SourceUrl:
+        """Return an address that reads an object now.
+
+        Raises:
+            SourceUnavailable: the connection has no credentials now.
+        """
+        return _sign(self.store, self.connection.name, key)
+
+
+class SourceBuckets:
+    """All connections of the settings; each is opened when it is first needed.
+
+    Args:
+        pool_size: idle HTTP connections kept for each.
+        open_bucket: opens one; by default on what the settings name.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pool_size: int,
+        open_bucket: Callable[[Settings, Connection, int], SourceBucket] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._pool_size = pool_size
+        self._open = open_bucket or _open_bucket
+        self._lock = threading.Lock()
+        self._opened: dict[str, SourceBucket] = {}
+
+    def find(self, project_id: str, url: ObjectUrl) -> SourceBucket:
+        """Return the bucket that a project may read an object from.
+
+        Raises:
+            SourceForbidden: there is none, whatever the reason.
+            SourceUnavailable: the connection has no credentials now.
+        """
+        found = find_connection(self._settings.s3_sources, project_id, url)
+        if found is None:
+            raise SourceForbidden("No connection of this project reads the source any more.")
+        with self._lock:
+            opened = self._opened.get(found.name)
+            if opened is None:
+                opened = self._open(self._settings, found, self._pool_size)
+                self._opened[found.name] = opened
+            return opened
+
+    def close(self) -> None:
+        """Close every door that was opened."""
+        with self._lock:
+            for one in self._opened.values():
+                one.egress.close()
+            self._opened.clear()
+
+
+def describe_store(settings: Settings, connection: Connection) -> Settings:
+    """Return the settings with a connection's bucket in the place of the one files land in."""
+    values: dict[str, object] = {"s3_bucket": connection.bucket, "s3_public_endpoint": None}
+    if connection.in_own_store:
+        values["s3_region"] = connection.region or settings.s3_region
+        values["s3_addressing"] = connection.addressing or settings.s3_addressing
+    else:
+        values["s3_endpoint"] = connection.endpoint
+        values["s3_region"] = connection.region or _DEFAULT_REGION
+        values["s3_addressing"] = connection.addressing or Addressing.AUTO
+        values["s3_access_key_id"] = connection.access_key_id
+        values["s3_secret_access_key"] = connection.secret_access_key
+    return settings.model_copy(update=values)
+
+
+def _open_bucket(settings: Settings, connection: Connection, pool_size: int) -> SourceBucket:
+    store = s3.connect(describe_store(settings, connection), pool_size=pool_size)
+    # Any key tells where all are: path or host, AWS's regions, the operator's endpoint.
+    sample = _sign(store, connection.name, connection.prefix + "key")
+    ca_file = find_ca_file()
+    policy = Policy(
+        connect_timeout_s=settings.connect_timeout_s,
+        read_timeout_s=settings.first_byte_timeout_s,
+        # As the store's own certificate is checked: the endpoint is the operator's.
+        ca_file=None if ca_file is None else Path(ca_file),
+        only=Endpoint(sample.host, sample.port, f"s3://{connection.name}"),
+    )
+    return SourceBucket(connection, store, Egress(policy, pool_size=pool_size))
+
+
+def _sign(store: ObjectStore, name: str, key: str) -> SourceUrl:
+    try:
+        return parse_source_url(store.presign(key, _SIGNED_FOR_S, public=False))
+    except ServiceError as error:
+        raise SourceUnavailable(f"'s3://{name}' has no credentials to sign with.") from error
