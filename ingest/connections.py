@@ -98,6 +98,12 @@ class Connection(BaseModel):
         return known and key.startswith(self.prefix)
 
 
+# What the operator may write of one.
+CONNECTION_FIELDS = frozenset(
+    field.alias or name for name, field in Connection.model_fields.items()
+) - {"name"}
+
+
 def parse_connections(text: str) -> tuple[Connection, ...]:
     """Return the connections that the setting's JSON names.
 
@@ -146,9 +152,9 @@ def _parse_one(name: str, value: object) -> Connection:
     where = f"has a mistake in the connection '{name}': "
     if not isinstance(value, dict):
         raise ValueError(where + "it must be a JSON object")  # noqa: TRY004
-    # Ours, not the operator's to write.
-    for ours in {"name", "copy_way"} & value.keys():
-        raise ValueError(where + f"'{ours}' is no field of it")
+    # The name stands before it, and how we call a field is none of the operator's business.
+    for unknown in value.keys() - CONNECTION_FIELDS:
+        raise ValueError(where + f"'{unknown[:32]}' is no field of it")
     try:
         return Connection.model_validate({"bucket": name, **value, "name": name})
     except ValidationError as error:
@@ -160,7 +166,4 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
         return message
-    field = str(first["loc"][0])[:32]
-    if first["type"] == "extra_forbidden":
-        return f"'{field}' is no field of it"
-    return f"'{field}' {message[0].lower()}{message[1:]}"
+    return f"'{first['loc'][0]}' {message[0].lower()}{message[1:]}"

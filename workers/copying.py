@@ -35,7 +35,7 @@ from workers.stream import Stream
 
 # No memory here depends on it, and few requests cost little; but a part must be done well within
 # the time limit of one request, and between two of them the lease is looked at.
-_PART_BYTES = 128 * MIB
+PART_BYTES = 128 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class CopyPlan:
     def part_bytes(self) -> int:
         """The size of a part, so that no object needs more than 10,000."""
         least = -(-self.size_bytes // MAX_PARTS)
-        return max(_PART_BYTES, -(-least // MIB) * MIB)
+        return max(PART_BYTES, -(-least // MIB) * MIB)
 
 
 def plan_copy(attempt: Attempt, source: Stream, found: Resumption | None) -> CopyPlan | None:

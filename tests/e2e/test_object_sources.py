@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from tests.support.faults import FaultProxy
 from tests.support.media import make_media
 from tests.support.origin import Cut, Generated, Origin, Reply
 from tests.support.padding import pad_mp4
+from tests.support.pages import find_blocks, read_page
 from tests.support.tasks import create_task, list_errors, wait_for_end
 from tests.support.waiting import wait_until
 
@@ -247,6 +250,27 @@ def test_a_short_object_arrives_whatever_its_key(
     assert (file["type"], file["filesize"]) == ("image/jpeg", len(picture))
     assert file["checksum"] == f"sha256:{hashlib.sha256(picture).hexdigest()}"
     assert requests.get(str(file["url"]), timeout=10).content == picture
+
+
+def test_the_order_that_the_page_shows_is_done_as_shown(
+    inner: LocalStack, picture: bytes, archive: S3ObjectStore
+) -> None:
+    archive.put("2024/film #1.mp4", picture, HEADERS, overwrite=False)
+    (block,) = find_blocks(read_page("docs/sources.md"), "console")
+    ran = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", block.text.removeprefix("$ ")],
+        env={
+            "PATH": os.environ["PATH"],
+            "HEADRACE_URL": inner.api_url,
+            "HEADRACE_KEY": inner.api_key,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    file = json.loads(ran.stdout)["data"]
+    assert (file["folder"], file["source"]) == ("films", "s3://archive/2024/film%20%231.mp4")
 
 
 def test_a_long_object_is_copied_past_the_worker(

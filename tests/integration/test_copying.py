@@ -98,7 +98,7 @@ def answer_copies(
     The list tells the numbers that were asked for.
     """
     # Small enough for a copy of several parts.
-    monkeypatch.setattr(copying, "_PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(copying, "PART_BYTES", PART_BYTES)
     really, asked = store.copy_part, []
 
     def use(answer: Answer) -> list[int]:

@@ -14,7 +14,7 @@ from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceTls, S
 from ingest.urls import parse_source_url
 from tests.support.canary import Canary
 from tests.support.origin import Certificates, Origin, TlsCase
-from workers.egress import Egress, Policy
+from workers.egress import Egress, Endpoint, Policy
 
 PUBLIC = "93.184.215.14"
 Resolve = Callable[..., None]
@@ -228,6 +228,50 @@ def test_a_connection_that_ends_up_elsewhere_is_blocked(
         )
         with pytest.raises(AddressBlocked):
             _fetch(egress, "http://diverted.invalid/")
+
+
+def test_a_door_to_one_server_leads_to_it_wherever_its_name_is_and_nowhere_else(
+    origin: Origin, canary: Canary, resolve: tuple[list[str], Resolve]
+) -> None:
+    resolve[1](("127.0.0.1",))
+    origin.serve("/own", b"content")
+    only = Endpoint("store.invalid", origin.port, "s3://archive")
+    # An exception for addresses opens nothing here.
+    egress = Egress(Policy(1, 1, frozenset({f"127.0.0.1:{canary.port}"}), only=only))
+    try:
+        assert _fetch(egress, origin.url("/own", host="store.invalid")) == b"content"
+        for url in (
+            origin.url("/own"),
+            origin.url("/own", host="other.invalid"),
+            f"http://store.invalid:{canary.port}/",
+            f"http://127.0.0.1:{canary.port}/",
+            "http://store.invalid/",
+        ):
+            with pytest.raises(AddressBlocked, match=r"'s3://archive' led to another server"):
+                _fetch(egress, url)
+    finally:
+        egress.close()
+    assert canary.count_connections() == 0
+    assert len(origin.list_served("/own")) == 1
+
+
+def test_the_door_to_one_server_calls_it_as_users_know_it(
+    resolve: tuple[list[str], Resolve], closed_port: int
+) -> None:
+    only = Endpoint("store.invalid", closed_port, "s3://archive")
+    egress = Egress(Policy(1, 1, only=only))
+    url = f"http://store.invalid:{closed_port}/"
+    try:
+        with pytest.raises(SourceDns) as unknown:
+            _fetch(egress, url)
+        resolve[1](("127.0.0.1",))
+        with pytest.raises(SourceUnavailable) as refused:
+            _fetch(egress, url)
+    finally:
+        egress.close()
+    for caught in (unknown, refused):
+        assert "'s3://archive'" in caught.value.message
+        assert "store.invalid" not in caught.value.message
 
 
 def test_the_next_address_of_a_name_is_tried_where_one_refuses(

@@ -140,6 +140,11 @@ def test_attempts_are_shown_with_their_errors() -> None:
     assert (second.number, second.finished, second.bytes, second.error) == (2, None, 7, None)
 
 
+def test_a_file_of_which_nobody_knows_the_sha256_has_no_checksum() -> None:
+    shown = show_file(replace(FILE, sha256=None), "http://h", own_delivery=True)
+    assert shown.checksum is None
+
+
 def test_priority_and_number_of_attempts_are_shown_as_they_are_in_force() -> None:
     asked = replace(TASK, order=replace(TASK.order, priority=-3), max_attempts=7)
     assert show_task(asked, [], None, None).options.model_dump() == {
