@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from ingest.ids import Prefix, is_id
 from ingest.urls import CONNECTION_NAME, ObjectUrl
 
 # No query or fragment, since paths are put behind; no user, since links are shown to everybody.
@@ -75,11 +76,12 @@ class Connection(BaseModel):
     @field_validator("projects", mode="before")
     @classmethod
     def _check_projects(cls, value: object) -> object:
-        if isinstance(value, list) and all(isinstance(one, str) for one in value):
-            return frozenset(value)
         if value is None or isinstance(value, frozenset):
             return value
-        raise ValueError("must be a list of project ids")
+        # A typing error would lock a project out without a word.
+        if not isinstance(value, list) or not all(_is_project_id(one) for one in value):
+            raise ValueError("must be a list of project ids, prj_…")
+        return frozenset(value)
 
     @model_validator(mode="after")
     def _check(self) -> Connection:
@@ -134,6 +136,10 @@ def find_connection(
         if one.name == url.connection and one.allows(project_id, url.key):
             return one
     return None
+
+
+def _is_project_id(value: object) -> bool:
+    return isinstance(value, str) and is_id(Prefix.PROJECT, value)
 
 
 def _build_object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -33,7 +33,7 @@ from tests.e2e.conftest import MakeStack
 from tests.support.api import Api, JsonDict, read_error, read_object
 from tests.support.faults import FaultProxy
 from tests.support.media import make_media
-from tests.support.origin import Cut, Generated, Origin, Reply
+from tests.support.origin import Cut, Drip, Generated, Origin, Reply
 from tests.support.padding import pad_mp4
 from tests.support.pages import find_blocks, read_page
 from tests.support.tasks import create_task, list_errors, wait_for_end
@@ -102,7 +102,7 @@ def inner(
         "archive": {"bucket": archive},
         "streamed": {"bucket": archive, "copy": "stream"},
         "part": {"bucket": archive, "prefix": "done/"},
-        "others": {"bucket": archive, "projects": ["proj_01m859r1yny08r1ap8hz69hcss"]},
+        "others": {"bucket": archive, "projects": ["prj_01m859r1yny08r1ap8hz69hcss"]},
         "far": {"bucket": archive, "endpoint": outer.s3_endpoint, **keys},
         "nowhere": {"bucket": "no-such-bucket"},
         "odd": {"bucket": "odd", "endpoint": f"http://127.0.0.1:{hidden.port}", **keys},
@@ -551,6 +551,21 @@ def test_a_download_that_drops_goes_on_under_another_signature(
     assert file["checksum"] == f"sha256:{hashlib.sha256(long_video).hexdigest()}"
     first, second = hidden.list_served(f"/odd/{name}")
     assert (first.range, second.if_range) == ("bytes=0-", '"a"')
+
+
+def test_a_slow_store_is_read_over_several_connections(
+    api: Api, hidden: Origin, media_folder: Path, name: str
+) -> None:
+    video = _make_video(media_folder, 8 * PART_BYTES)
+    slowly = Drip(256 * 1024, 0.04)
+    hidden.route(f"/odd/{name}", Reply(body=video, ranges=True, etag='"s"', drip=slowly))
+
+    ended = wait_for_end(api, create_task(api, f"s3://odd/{name}", folder="in", filename=name), 60)
+
+    assert ended["status"] == "complete", ended["error"]
+    file = cast("JsonDict", ended["output"])
+    assert file["checksum"] == f"sha256:{video.hash_sha256()}"
+    assert len([one for one in hidden.list_served(f"/odd/{name}") if one.if_range == '"s"']) >= 4
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_a_copy_leaves_no_upload(

@@ -20,8 +20,8 @@ _ANSWER, _SETTING = (block.text for block in find_blocks(_PAGE, "json"))
 def test_the_connections_that_are_shown_are_taken() -> None:
     archive, uploads, partner = parse_connections(_SETTING)
     assert (archive.bucket, archive.in_own_store) == ("archive", True)
-    assert uploads.allows("proj_01m859r1yny08r1ap8hz69hcss", "done/a.mp4")
-    assert not uploads.allows("proj_other", "done/a.mp4")
+    assert uploads.allows("prj_01m859r1yny08r1ap8hz69hcss", "done/a.mp4")
+    assert not uploads.allows("prj_other", "done/a.mp4")
     assert not partner.in_own_store
 
 

@@ -16,6 +16,7 @@ from ingest.connections import (
 )
 from ingest.urls import ObjectUrl
 
+ONE, TWO = "prj_01m859r1yny08r1ap8hz69hcss", "prj_01m859r1yny08r1ap8hz69hcst"
 KEYS = {"access_key_id": "AKIAhunter1", "secret_access_key": "hunter2"}
 
 
@@ -40,7 +41,7 @@ def test_every_field_of_a_connection_is_kept() -> None:
             "region": "eu-central-1",
             **KEYS,
             "addressing": "virtual",
-            "projects": ["proj_1", "proj_2"],
+            "projects": [ONE, TWO],
             "copy": "stream",
         }
     )
@@ -49,7 +50,7 @@ def test_every_field_of_a_connection_is_kept() -> None:
     assert one.secret_access_key is not None
     assert one.secret_access_key.get_secret_value() == "hunter2"
     assert one.addressing is Addressing.VIRTUAL
-    assert one.projects == frozenset({"proj_1", "proj_2"})
+    assert one.projects == frozenset({ONE, TWO})
     assert one.copy_way is CopyWay.STREAM
     assert not one.in_own_store
 
@@ -90,6 +91,7 @@ BAD = {
     "a number for a key": ({"archive": {**KEYS, "secret_access_key": 3}}, "'secret_access_key'"),
     "an addressing unknown": ({"archive": {"addressing": "hunter3"}}, "'addressing'.*'path'"),
     "projects as text": ({"archive": {"projects": "hunter3"}}, "'projects' must be a list"),
+    "projects by name": ({"archive": {"projects": [ONE, "hunter3"]}}, "'projects' must be a list"),
     "projects as numbers": ({"archive": {"projects": [3]}}, "'projects' must be a list"),
     "a copy unknown": ({"archive": {"copy": "hunter3"}}, "'copy'.*'stream'"),
     "a name in capitals": ({"Archive": {}}, "'Archive'"),
@@ -139,15 +141,15 @@ def test_a_connection_is_frozen_and_shows_no_secret() -> None:
 @pytest.mark.parametrize(
     ("connection", "project", "key", "found"),
     [
-        ("all", "proj_1", "a", True),
-        ("some", "proj_1", "a", True),
-        ("some", "proj_2", "a", False),
-        ("nobody", "proj_1", "a", False),
-        ("part", "proj_1", "done/a", True),
-        ("part", "proj_1", "done", False),
-        ("part", "proj_1", "Done/a", False),
-        ("part", "proj_1", "a/done/a", False),
-        ("none", "proj_1", "a", False),
+        ("all", ONE, "a", True),
+        ("some", ONE, "a", True),
+        ("some", TWO, "a", False),
+        ("nobody", ONE, "a", False),
+        ("part", ONE, "done/a", True),
+        ("part", ONE, "done", False),
+        ("part", ONE, "Done/a", False),
+        ("part", ONE, "a/done/a", False),
+        ("none", ONE, "a", False),
     ],
 )
 def test_a_project_reads_what_a_connection_of_its_own_opens(
@@ -155,7 +157,7 @@ def test_a_project_reads_what_a_connection_of_its_own_opens(
 ) -> None:
     connections = parse(
         all={},
-        some={"projects": ["proj_1"]},
+        some={"projects": [ONE]},
         nobody={"projects": []},
         part={"bucket": "parts", "prefix": "done/"},
     )

@@ -16,6 +16,7 @@ from storage.objects.store import ObjectHeaders
 from workers.connections import SourceBucket, SourceBuckets, describe_store
 from workers.egress import Egress, Policy
 
+ONE, TWO = "prj_01m859r1yny08r1ap8hz69hcss", "prj_01m859r1yny08r1ap8hz69hcst"
 KEYS = {"access_key_id": "AKIAOTHER", "secret_access_key": "other"}
 
 
@@ -94,7 +95,7 @@ def test_the_door_of_a_connection_leads_to_where_its_addresses_do(
     buckets = SourceBuckets(load(archive=fields), pool_size=1)
     url = ObjectUrl("archive", "a b/\u00fc+%.mp4")
 
-    bucket = buckets.find("proj_1", url)
+    bucket = buckets.find(ONE, url)
 
     signed = bucket.sign(url.key)
     assert signed.redacted == f"{root}%20b/%C3%BC%2B%25.mp4"
@@ -122,18 +123,18 @@ def test_a_connection_is_opened_when_it_is_first_needed_and_once() -> None:
     buckets = SourceBuckets(load(archive={}, other={}), pool_size=1, open_bucket=opened)
     assert opened.count == 0
 
-    first = buckets.find("proj_1", ObjectUrl("archive", "a"))
+    first = buckets.find(ONE, ObjectUrl("archive", "a"))
 
-    assert buckets.find("proj_2", ObjectUrl("archive", "b")) is first
+    assert buckets.find(TWO, ObjectUrl("archive", "b")) is first
     assert opened.count == 1
 
 
 @pytest.mark.parametrize(
     ("project", "connection", "key"),
     [
-        ("proj_1", "gone", "done/a"),
-        ("proj_2", "archive", "done/a"),
-        ("proj_1", "archive", "a"),
+        (ONE, "gone", "done/a"),
+        (TWO, "archive", "done/a"),
+        (ONE, "archive", "a"),
     ],
     ids=["no connection", "another project", "outside the prefix"],
 )
@@ -141,7 +142,7 @@ def test_what_a_project_may_not_read_is_refused_alike_and_before_anything_is_ope
     project: str, connection: str, key: str
 ) -> None:
     opened = Opened()
-    settings = load(archive={"prefix": "done/", "projects": ["proj_1"]})
+    settings = load(archive={"prefix": "done/", "projects": [ONE]})
     buckets = SourceBuckets(settings, pool_size=1, open_bucket=opened)
 
     with pytest.raises(SourceForbidden) as caught:
