@@ -14,6 +14,7 @@ from celery import Celery, signals
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
 from storage.objects import s3
+from storage.objects.s3_client import make_models
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
@@ -77,12 +78,13 @@ def build_tools(settings: Settings, worker: str) -> Tools:
     slots = settings.worker_slots
     database = Database(settings.sqlalchemy_url, pool_size=slots + 1)
     redis = Signals(settings.redis_url.get_secret_value())
+    models = make_models()
     buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)
     return Tools(
         settings=settings,
         database=database,
         signals=redis,
-        store=s3.connect(settings, pool_size=buffers.count),
+        store=s3.connect(settings, pool_size=buffers.count, models=models),
         egress=Egress(
             Policy(
                 connect_timeout_s=settings.connect_timeout_s,
@@ -92,7 +94,7 @@ def build_tools(settings: Settings, worker: str) -> Tools:
             ),
             pool_size=buffers.count,
         ),
-        sources=SourceBuckets(settings, pool_size=buffers.count),
+        sources=SourceBuckets(settings, pool_size=buffers.count, models=models),
         prober=build_prober(
             settings.ffprobe_path,
             ProbeLimits(

@@ -17,7 +17,7 @@ from ingest.connections import Addressing, Connection, find_connection
 from ingest.errors import ServiceError, SourceForbidden, SourceUnavailable
 from ingest.urls import ObjectUrl, SourceUrl, parse_source_url
 from storage.objects import s3
-from storage.objects.s3_client import find_ca_file
+from storage.objects.s3_client import S3Models, find_ca_file, make_models
 from storage.objects.store import ObjectStore
 from workers.egress import Egress, Endpoint, Policy
 
@@ -48,6 +48,7 @@ class SourceBuckets:
 
     Args:
         pool_size: idle HTTP connections kept for each.
+        models: what they share with the store that files land in.
         open_bucket: opens one; by default on what the settings name.
     """
 
@@ -56,11 +57,13 @@ class SourceBuckets:
         settings: Settings,
         *,
         pool_size: int,
-        open_bucket: Callable[[Settings, Connection, int], SourceBucket] | None = None,
+        models: S3Models | None = None,
+        open_bucket: Callable[[Settings, Connection], SourceBucket] | None = None,
     ) -> None:
         self._settings = settings
         self._pool_size = pool_size
-        self._open = open_bucket or _open_bucket
+        self._models = models or make_models()
+        self._open = open_bucket or self._open_bucket
         self._lock = threading.Lock()
         self._opened: dict[str, SourceBucket] = {}
 
@@ -77,7 +80,7 @@ class SourceBuckets:
         with self._lock:
             opened = self._opened.get(found.name)
             if opened is None:
-                opened = self._open(self._settings, found, self._pool_size)
+                opened = self._open(self._settings, found)
                 self._opened[found.name] = opened
             return opened
 
@@ -87,6 +90,22 @@ class SourceBuckets:
             for one in self._opened.values():
                 one.egress.close()
             self._opened.clear()
+
+    def _open_bucket(self, settings: Settings, connection: Connection) -> SourceBucket:
+        store = s3.connect(
+            describe_store(settings, connection), pool_size=self._pool_size, models=self._models
+        )
+        # Any key tells where all are: path or host, AWS's regions, the operator's endpoint.
+        sample = _sign(store, connection.name, connection.prefix + "key")
+        ca_file = find_ca_file()
+        policy = Policy(
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.first_byte_timeout_s,
+            # As the store's own certificate is checked: the endpoint is the operator's.
+            ca_file=None if ca_file is None else Path(ca_file),
+            only=Endpoint(sample.host, sample.port, f"s3://{connection.name}"),
+        )
+        return SourceBucket(connection, store, Egress(policy, pool_size=self._pool_size))
 
 
 def describe_store(settings: Settings, connection: Connection) -> Settings:
@@ -102,21 +121,6 @@ def describe_store(settings: Settings, connection: Connection) -> Settings:
         values["s3_access_key_id"] = connection.access_key_id
         values["s3_secret_access_key"] = connection.secret_access_key
     return settings.model_copy(update=values)
-
-
-def _open_bucket(settings: Settings, connection: Connection, pool_size: int) -> SourceBucket:
-    store = s3.connect(describe_store(settings, connection), pool_size=pool_size)
-    # Any key tells where all are: path or host, AWS's regions, the operator's endpoint.
-    sample = _sign(store, connection.name, connection.prefix + "key")
-    ca_file = find_ca_file()
-    policy = Policy(
-        connect_timeout_s=settings.connect_timeout_s,
-        read_timeout_s=settings.first_byte_timeout_s,
-        # As the store's own certificate is checked: the endpoint is the operator's.
-        ca_file=None if ca_file is None else Path(ca_file),
-        only=Endpoint(sample.host, sample.port, f"s3://{connection.name}"),
-    )
-    return SourceBucket(connection, store, Egress(policy, pool_size=pool_size))
 
 
 def _sign(store: ObjectStore, name: str, key: str) -> SourceUrl:

@@ -37,7 +37,7 @@ from storage.objects.refusals import (
     explain_refusal,
     explain_silence,
 )
-from storage.objects.s3_client import BRISK, PATIENT, Patience, S3Access
+from storage.objects.s3_client import BRISK, PATIENT, Patience, S3Access, S3Models
 from storage.objects.store import (
     Content,
     CopySource,
@@ -345,17 +345,24 @@ class S3ObjectStore:
             raise explain_silence(verb, error) from error
 
 
-def connect(settings: Settings, *, pool_size: int, patience: Patience = PATIENT) -> S3ObjectStore:
+def connect(
+    settings: Settings,
+    *,
+    pool_size: int,
+    patience: Patience = PATIENT,
+    models: S3Models | None = None,
+) -> S3ObjectStore:
     """Build the store that the settings describe; opens no connection yet.
 
     Args:
         pool_size: connections that may be open at once.
         patience: time limits of each operation.
+        models: what it shares with other stores, to take less memory.
 
     Raises:
         ConfigError: boto3 does not take the endpoint.
     """
-    access = S3Access(settings, patience)
+    access = S3Access(settings, patience, models)
     endpoint = settings.s3_endpoint
     public_endpoint = settings.s3_public_endpoint or endpoint
     client = access.make_client(endpoint, pool_size)

@@ -14,6 +14,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
+from botocore.loaders import Loader, create_loader
 
 from ingest.errors import ConfigError
 from storage.objects.wire import Wire
@@ -39,13 +40,25 @@ PATIENT = Patience(connect_timeout_s=5, read_timeout_s=60, attempts=4)
 BRISK = Patience(connect_timeout_s=2, read_timeout_s=5, attempts=1)
 
 
-class S3Access:
-    """One account at one store, and whatever speaks to it."""
+# What botocore knows of S3, parsed: 12 MiB, which stores share that are given the same one.
+S3Models = Loader
 
-    def __init__(self, settings: Settings, patience: Patience) -> None:
+
+class S3Access:
+    """One account at one store, and whatever speaks to it.
+
+    Args:
+        models: as :func:`make_models` makes them; its own without.
+    """
+
+    def __init__(
+        self, settings: Settings, patience: Patience, models: S3Models | None = None
+    ) -> None:
         self._settings = settings
         self._patience = patience
         self._core = botocore.session.get_session()
+        if models is not None:
+            self._core.register_component("data_loader", models)
         self._session = boto3.session.Session(
             aws_access_key_id=_reveal(settings.s3_access_key_id),
             aws_secret_access_key=_reveal(settings.s3_secret_access_key),
@@ -94,6 +107,11 @@ class S3Access:
             pool_size=pool_size,
             patience=self._patience,
         )
+
+
+def make_models() -> S3Models:
+    """Return what several stores may share; parsed when the first of them needs it."""
+    return create_loader()
 
 
 def find_ca_file() -> str | None:

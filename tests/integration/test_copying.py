@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from ingest.config import MIB, Settings, load_settings
-from ingest.errors import SourceChanged, StorageUnavailable
+from ingest.errors import LeaseLost, SourceChanged, StorageUnavailable
 from ingest.model import Task
 from ingest.states import Status
 from storage.objects.s3 import S3ObjectStore
@@ -31,7 +31,7 @@ from storage.signals import Signals
 from tests.integration.examples import MakeTask
 from tests.support.media import make_media
 from tests.support.padding import pad_mp4
-from workers import copying
+from workers import copying, pipeline
 from workers.app import build_tools
 from workers.attempt import Tools
 from workers.pipeline import Pipeline
@@ -172,6 +172,74 @@ def test_a_copy_of_several_parts_is_one_file(
     assert "copy.done" in events
     assert count_moved(tools) == (0, SIZE_BYTES)
     assert read_sha256(tools, task) is None
+    assert count_uploads(tools, task) == (0, 0)
+
+
+def test_a_copy_tells_how_far_it_is(
+    tools: Tools, task: Task, answer_copies: Callable[[Answer], list[int]]
+) -> None:
+    told = []
+
+    def look(_: int, copy: Callable[[], Part | None]) -> Part | None:
+        tools.leases.beat()
+        transfer = tools.signals.read_progress([task.id])[task.id]
+        told.append((transfer.transferred_bytes, transfer.total_bytes))
+        return copy()
+
+    answer_copies(look)
+    run(tools, task)
+
+    # What was opened to be judged is no progress of the copy.
+    assert told[0][0] < PART_BYTES
+    assert told[1:] == [(number * PART_BYTES, SIZE_BYTES) for number in (1, 2, 3)]
+
+
+def test_a_copy_that_nobody_named_is_named_by_its_file(
+    tools: Tools, task: Task, make_task: MakeTask, answer_copies: Callable[[Answer], list[int]]
+) -> None:
+    answer_copies(lambda _, copy: copy())
+    unnamed = make_task(url=task.order.url)
+
+    ended, _ = run(tools, unnamed)
+
+    assert ended.status is Status.COMPLETE
+    with tools.database.transaction() as connection:
+        file = files.get(connection, unnamed.project_id, unnamed.file_id)
+    assert file is not None
+    assert file.object_key == f"prefix/folder/{unnamed.file_id}.mp4"
+    assert file.source == task.order.url
+    assert file.source_name == task.order.url.rpartition("/")[2]
+    tools.store.delete(file.object_key)
+
+
+def test_what_an_attempt_copied_that_died_before_it_could_say_so_is_replaced(
+    tools: Tools,
+    task: Task,
+    answer_copies: Callable[[Answer], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer_copies(lambda _, copy: copy())
+    key = f"prefix/folder/{task.order.filename}"
+
+    def die(*_: object) -> None:
+        raise LeaseLost("On purpose.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "finish", die)
+        run(tools, task)
+    left = tools.store.describe(key)
+    assert left is not None
+    assert left.metadata["headrace-attempt"] == "1"
+    with tools.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET lease_until = now() - interval '1s'")
+        leases.release_expired(connection)
+
+    ended, _ = run(tools, task)
+
+    assert (ended.status, ended.attempt) == (Status.COMPLETE, 2)
+    found = tools.store.describe(key)
+    assert found is not None
+    assert found.metadata["headrace-attempt"] == "2"
     assert count_uploads(tools, task) == (0, 0)
 
 

@@ -112,8 +112,8 @@ class Opened:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, settings: Settings, connection: Connection, pool_size: int) -> SourceBucket:
-        del settings, pool_size
+    def __call__(self, settings: Settings, connection: Connection) -> SourceBucket:
+        del settings
         self.count += 1
         return SourceBucket(connection, MemoryObjectStore(), Egress(Policy(1, 1)))
 

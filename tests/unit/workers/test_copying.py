@@ -42,7 +42,7 @@ def begin(url: str, checksum: str | None = None, **fields: object) -> Attempt:
     sources = SourceBuckets(
         settings,
         pool_size=1,
-        open_bucket=lambda _, one, __: SourceBucket(one, MemoryObjectStore(), Egress(Policy(1, 1))),
+        open_bucket=lambda _, one: SourceBucket(one, MemoryObjectStore(), Egress(Policy(1, 1))),
     )
     lease = make_lease(1)
     order = replace(lease.task.order, url=url, checksum=checksum)
