@@ -8,14 +8,13 @@ time.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from psycopg.errors import UniqueViolation
 from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, text
 from sqlalchemy.exc import IntegrityError
 
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
+from storage.records.files import MEDIA
 from storage.records.tables import attempts, files, names, uploads
 from storage.records.tasks import explain_taken
 
@@ -109,5 +108,5 @@ def _list_values(file: File) -> dict[str, object]:
         **values,
         "kind": file.media.kind,
         "type": file.media.type,
-        "media": asdict(file.media),
+        "media": MEDIA.dump_python(file.media, mode="json"),
     }

@@ -12,7 +12,8 @@ from ingest.model import File, MediaInfo, Page
 from storage.records.listing import Window, read_page
 from storage.records.tables import files, names
 
-_MEDIA = TypeAdapter(MediaInfo)
+# How a column of media becomes the object, and the other way round.
+MEDIA = TypeAdapter(MediaInfo)
 
 
 def get(connection: Connection, project_id: str, file_id: str) -> File | None:
@@ -84,7 +85,7 @@ def _to_file(row: Row[tuple[object, ...]]) -> File:
         source_name=row.source_name,
         sha256=row.sha256,
         filesize_bytes=row.filesize_bytes,
-        media=_MEDIA.validate_python(row.media),
+        media=MEDIA.validate_python(row.media),
         created=row.created,
         updated=row.updated,
     )
