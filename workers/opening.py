@@ -3,8 +3,10 @@
 Invariants: what redirects led to is asked again first, and the task's own URL where that is
 refused, since an address that was handed out may have ended; an object is asked for by an address
 that is signed for that one request, and no redirect of its store is followed; all requests of one
-attempt share one time limit; a source host has no more connections than its share of
-``host_limit``.
+attempt share one time limit; an attempt opens no more connections than its share of the host's
+``host_limit``, by the last word from the database. That is asked for every two seconds, and a
+request that runs is not cut off: for so long, after other attempts have begun, a host may have more
+in all.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class Opener:
         self._limits = _make_limits(attempt.tools.settings, attempt.lease.task.order.max_bytes)
         self.deadline = self._tools.clock() + self._limits.total_timeout_s
         self._led_to: SourceUrl | ObjectUrl = attempt.url
+        self._most = 1
 
     def open(self, found: Resumption | None) -> tuple[Stream, Resumption | None]:
         """Open the source where ``found`` ends; if it has another file now, at its beginning.
@@ -129,17 +132,24 @@ class Opener:
         )
 
     def _find_most(self) -> int:
+        """Return how many connections this attempt may have now.
+
+        Without a word from the database nobody knows how many others there are: then the last
+        number holds, at first one. A database that hangs is waited for within the limits of
+        :mod:`storage.records.database`, some ten seconds; what a source sends meanwhile to a thread
+        that asks waits in its socket, and nothing of it is lost.
+        """
         settings = self._tools.settings
         if not settings.host_limit:
             return settings.source_connections
-        running = settings.host_limit
-        # Without a word from the database nobody knows how many others there are: then one.
-        with suppress(DatabaseUnavailable), self._tools.database.transaction() as connection:
-            running = lookups.count_running(
-                connection, find_host(self._attempt.lease.task.order.url)
-            )
-        share = settings.host_limit // max(1, running)
-        return max(1, min(settings.source_connections, share))
+        with suppress(DatabaseUnavailable):
+            with self._tools.database.transaction() as connection:
+                running = lookups.count_running(
+                    connection, find_host(self._attempt.lease.task.order.url)
+                )
+            share = settings.host_limit // max(1, running)
+            self._most = max(1, min(settings.source_connections, share))
+        return self._most
 
 
 def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:

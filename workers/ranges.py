@@ -2,8 +2,9 @@
 
 Each part is a request of its own, under the strong ETag of the file whose beginning is here
 already, so that no two versions are ever mixed. Invariants: a part is given out only whole; no
-connection is open and no buffer held when :meth:`RangeReader.read` has ended, however it ended;
-there are never more connections than :class:`workers.ramp.Ramp` allows.
+connection is open and no buffer held when :meth:`RangeReader.read` has ended, however it ended; no
+connection is opened beyond what :class:`workers.ramp.Ramp` allows; how many that are is asked
+beside the reading, so that a database that hangs holds up no byte, and no end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
+from typing import Any
 
 import crc32c
 
@@ -72,7 +74,7 @@ class RangeReader:
     Args:
         open_range: asks for a range; closing what it returns is the reader's.
         buffers: the ingest's.
-        executor: runs the requests.
+        executor: runs the requests, and what the ramp asks.
         ramp: says how many at once.
         clock: seconds, never running backwards.
         opened: the range of the first part that is read, asked for already.
@@ -105,6 +107,7 @@ class RangeReader:
         self._lock = threading.Lock()
         self._received_bytes = 0
         self._delivered = 0
+        self._asking: Future[None] | None = None
 
     def read(self, first: int) -> Iterator[FetchedPart]:
         """Give out the parts from number ``first`` on; the receiver gives their buffers back.
@@ -128,6 +131,8 @@ class RangeReader:
             # A source that is silent must not be waited for.
             if jobs:
                 self._cancellation.abort()
+            if self._asking is not None:
+                self._asking.cancel()
             wait([job for job, _ in jobs.values() if not job.cancel()])
             for _, buffer in jobs.values():
                 self._buffers.give(buffer)
@@ -150,12 +155,26 @@ class RangeReader:
         return upcoming
 
     def _wait(self, jobs: dict[int, tuple[Future[FetchedPart], bytearray]]) -> None:
-        running = [job for job, _ in jobs.values() if not job.done()]
-        wait(running, _GLANCE_S, FIRST_COMPLETED)
+        self._ask()
+        # `Any`, since an asking is waited for along with the parts.
+        pending: list[Future[Any]] = [job for job, _ in jobs.values() if not job.done()]
+        if self._asking is not None:
+            pending.append(self._asking)
+        wait(pending, _GLANCE_S, FIRST_COMPLETED)
         with self._lock:
             received_bytes, delivered = self._received_bytes, self._delivered
         self._ramp.look(self._clock(), received_bytes, delivered)
         self._check(received_bytes)
+
+    def _ask(self) -> None:
+        """Have the ramp ask, where it is time to and no answer is waited for."""
+        if self._asking is not None and self._asking.done():
+            # What went wrong there ends the reading.
+            self._asking.result()
+            self._asking = None
+        now = self._clock()
+        if self._asking is None and self._ramp.is_due(now):
+            self._asking = self._executor.submit(self._ramp.ask, now)
 
     def _fetch(self, number: int, buffer: bytearray) -> FetchedPart:
         tries, done_bytes, checksum = 0, 0, 0

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field, replace
 import crc32c
 import pytest
 
-from ingest.errors import IngestError, SourceChanged, SourceForbidden, SourceUnavailable
+from ingest.errors import (
+    IngestError,
+    SourceChanged,
+    SourceForbidden,
+    SourceUnavailable,
+)
 from ingest.urls import parse_source_url
 from tests.support.origin import Cut, Drip, Generated, Origin, Reply, Stall
 from workers.answers import Resume
@@ -53,6 +58,7 @@ class Reading:
     executor: Executor
     url: str
     most: int = 4
+    find_most: Callable[[], int] | None = None
     pool: BufferPool = field(default_factory=lambda: BufferPool(1, 7, PART_BYTES))
     checked: Callable[[int], None] = lambda _: None
 
@@ -62,7 +68,7 @@ class Reading:
         self._lock = threading.Lock()
 
     def read(self) -> bytes:
-        ramp = Ramp(time.monotonic(), 1.0, lambda: self.most)
+        ramp = Ramp(time.monotonic(), 1.0, self.find_most or (lambda: self.most))
         found = b""
         with self.pool.open(PART_BYTES) as buffers:
             reader = RangeReader(
@@ -195,4 +201,37 @@ def test_who_may_not_go_on_does_not_wait_for_a_silent_source(
         reading.read()
     assert time.monotonic() - began < 5
     stall.released.set()
+    assert list_free(reading.pool) == reading.pool.count
+
+
+def test_a_database_that_hangs_holds_the_reading_up_in_nothing(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    answered, asked = threading.Event(), threading.Event()
+
+    def hang() -> int:
+        asked.set()
+        answered.wait(30)
+        return 4
+
+    url = origin.route("/ranges/hang", replace(GOOD, drip=Drip(8192, 0.005)))
+    reading = Reading(egress, executor, url, find_most=hang)
+    assert reading.read() == WHOLE[PART_BYTES:]
+    assert asked.is_set()
+    assert not answered.is_set()
+    assert reading.most_open == 1
+    assert list_free(reading.pool) == reading.pool.count
+    answered.set()
+
+
+def test_an_asking_that_breaks_ends_the_reading_as_what_it_is(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    def fail() -> int:
+        raise LookupError
+
+    url = origin.route("/ranges/breaks", replace(GOOD, drip=Drip(8192, 0.005)))
+    reading = Reading(egress, executor, url, find_most=fail)
+    with pytest.raises(LookupError):
+        reading.read()
     assert list_free(reading.pool) == reading.pool.count
