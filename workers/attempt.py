@@ -87,5 +87,10 @@ def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:
         held,
         find_direct_url(url) if isinstance(url, SourceUrl) else url,
         Placement(tools.store, tools.database, held.lease),
-        Checkpoints(tools.database, tools.store, held),
+        Checkpoints(
+            tools.database,
+            tools.store,
+            held,
+            most_part_bytes=tools.settings.part_bytes_for(None),
+        ),
     )

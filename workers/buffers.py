@@ -3,8 +3,9 @@
 A worker has ``slots x (parts_in_flight + 1)`` buffers of one part each. Two belong to each slot, so
 that every ingest can read one part while the one before is sent; the others go to whoever asks
 first. So a lone ingest has many parts on the way, and a full worker no more memory for it.
-Invariants: the number is never exceeded; an ingest that holds no buffer gets one without waiting
-for another ingest; buffers of the usual size are used again, since fresh memory costs page faults.
+Invariants: the number is never exceeded, those included that lie idle, so that memory is bounded by
+it times the longest part; an ingest that holds no buffer gets one without waiting for another
+ingest; buffers of the usual size are used again, since fresh memory costs page faults.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class BufferPool:
         self._part_bytes = part_bytes
         self._lock = threading.Lock()
         self._spare = self.count - slots * OWN_BUFFERS
+        self._lent = 0
         self._idle: list[bytearray] = []
 
     def open(self, part_bytes: int) -> Buffers:
@@ -45,24 +47,27 @@ class BufferPool:
             self._spare -= 1
             return True
 
-    def return_borrowed(self, count: int) -> None:
-        """Give so many places back."""
-        with self._lock:
-            self._spare += count
-
     def allocate(self, size_bytes: int) -> bytearray:
         """Return memory: what lies idle, or fresh. Its content is anything."""
-        if size_bytes == self._part_bytes:
-            with self._lock:
-                if self._idle:
-                    return self._idle.pop()
+        with self._lock:
+            self._lent += 1
+            if size_bytes == self._part_bytes and self._idle:
+                return self._idle.pop()
+            # Before there is more: what lies idle makes room for it.
+            del self._idle[max(0, self.count - self._lent) :]
         return bytearray(size_bytes)
 
-    def keep(self, buffers: list[bytearray]) -> None:
-        """Keep memory that an ingest has done with, for the next."""
+    def take_back(self, buffers: list[bytearray], *, lent: int, borrowed: int) -> None:
+        """Take an ingest's buffers back, and keep for the next what fits it.
+
+        Args:
+            lent: how many it was given in all.
+            borrowed: how many of their places were nobody's.
+        """
         with self._lock:
+            self._spare += borrowed
+            self._lent -= lent
             self._idle += [one for one in buffers if len(one) == self._part_bytes]
-            del self._idle[self.count :]
 
 
 class Buffers:
@@ -89,9 +94,9 @@ class Buffers:
         trace: TracebackType | None,
     ) -> None:
         with self._given:
-            self._pool.keep(self._free)
-            self._pool.return_borrowed(self._borrowed)
-            self._free, self._borrowed = [], 0
+            lent = len(self._free) + self._out
+            self._pool.take_back(self._free, lent=lent, borrowed=self._borrowed)
+            self._free, self._out, self._borrowed = [], 0, 0
 
     def take(self) -> bytearray:
         """Return a buffer; wait for one of this ingest's own where there is no other to be had."""

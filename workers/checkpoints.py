@@ -9,6 +9,7 @@ Invariants:
   guarded as the store is set up to guard them now, or it could not complete them.
 - A database that is silent for a moment costs notes, not bytes: they are made up for later.
 - An upload that another attempt may go on with is not aborted.
+- Parts that are longer than the settings now allow are not gone on with: memory is bounded by them.
 """
 
 from __future__ import annotations
@@ -61,17 +62,23 @@ class Resumption:
 class Checkpoints:
     """The uploads of one attempt.
 
+    Args:
+        most_part_bytes: the longest part that a buffer may hold.
+
     Attributes:
         begun_by: the attempt that began the upload this one writes to; it stands in the object's
             metadata. This very attempt's number until another's upload is adopted.
     """
 
-    def __init__(self, database: Database, store: ObjectStore, held: HeldLease) -> None:
+    def __init__(
+        self, database: Database, store: ObjectStore, held: HeldLease, *, most_part_bytes: int
+    ) -> None:
         self.begun_by = held.lease.attempt
         self._database = database
         self._store = store
         self._held = held
         self._lease = held.lease
+        self._most_part_bytes = most_part_bytes
         self._upload: Upload | None = None
         self._can_serve_others = False
         self._lock = threading.Lock()
@@ -215,6 +222,8 @@ class Checkpoints:
         if stored is None:
             completed = len(checkpoint.parts) == total
             kept = checkpoint.parts
+        elif checkpoint.part_bytes > self._most_part_bytes:
+            return None
         else:
             completed = False
             # The last part is fetched again, so that the source is always asked whether it still

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain
 
-from ingest.config import Settings
 from ingest.disposition import find_source_name
 from ingest.errors import ProbeFailed, SourceEmpty, SourceNotMedia
 from ingest.formats import SNIFF_BYTES, Format, describe_unknown, sniff
@@ -51,7 +50,7 @@ def store_source(
     tools = attempt.tools
     checksums = Checksums(attempt.lease.task.order.checksum) if found is None else found.checksums
     if found is None:
-        part_bytes = _choose_part_bytes(tools.settings, source.size_bytes)
+        part_bytes = tools.settings.part_bytes_for(source.size_bytes)
     else:
         part_bytes = found.checkpoint.part_bytes
     with tools.buffers.open(part_bytes) as buffers:
@@ -176,11 +175,6 @@ def probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> Me
         raise
     attempt.held.check()
     return media
-
-
-def _choose_part_bytes(settings: Settings, size_bytes: int | None) -> int:
-    part_bytes = settings.part_bytes_for(size_bytes)
-    return part_bytes if size_bytes is None else max(1, min(part_bytes, size_bytes))
 
 
 def judge_content(head: bytes) -> Format:

@@ -44,7 +44,7 @@ def _store_parts(
     etag: str | None = '"a"',
     size_bytes: int | None = len(CONTENT),
 ) -> tuple[Upload, list[Part]]:
-    checkpoints = Checkpoints(records, objects, _hold(lease))
+    checkpoints = Checkpoints(records, objects, _hold(lease), most_part_bytes=PART_BYTES)
     upload = checkpoints.begin(
         "folder/a", HEADERS, part_bytes=PART_BYTES, size_bytes=size_bytes, etag=etag, head=b"head"
     )
@@ -66,7 +66,7 @@ def _die(records: Database, task: Task, claim: Claim) -> Lease:
 
 
 def _find(records: Database, objects: MemoryObjectStore, lease: Lease) -> Resumption | None:
-    return Checkpoints(records, objects, _hold(lease)).find()
+    return Checkpoints(records, objects, _hold(lease), most_part_bytes=PART_BYTES).find()
 
 
 def test_a_first_attempt_finds_nothing(
@@ -198,6 +198,25 @@ def test_what_is_stored_whole_needs_no_checksums_of_parts(
     assert found.completed
 
 
+@pytest.mark.parametrize(
+    ("most_part_bytes", "goes_on"), [(PART_BYTES, True), (PART_BYTES - 1, False)]
+)
+def test_parts_that_are_longer_than_is_allowed_now_are_not_gone_on_with(
+    *,
+    most_part_bytes: int,
+    goes_on: bool,
+    records: Database,
+    objects: MemoryObjectStore,
+    make_task: MakeTask,
+    claim: Claim,
+) -> None:
+    task = make_task()
+    _store_parts(records, objects, claim(task, lease_s=-1), 2)
+    held = _hold(_die(records, task, claim))
+    found = Checkpoints(records, objects, held, most_part_bytes=most_part_bytes).find()
+    assert (found is not None) is goes_on
+
+
 def test_a_file_that_was_stored_whole_is_not_fetched_again(
     records: Database, objects: MemoryObjectStore, make_task: MakeTask, claim: Claim
 ) -> None:
@@ -216,7 +235,7 @@ def test_what_no_other_attempt_could_go_on_with_is_not_left(
 ) -> None:
     for etag, left in (('"a"', 1), (None, 0)):
         held = _hold(claim(make_task()))
-        checkpoints = Checkpoints(records, objects, held)
+        checkpoints = Checkpoints(records, objects, held, most_part_bytes=PART_BYTES)
         checkpoints.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag=etag, head=b"")
         checkpoints.leave()
         assert len(list(objects.list_uploads())) == left
@@ -228,7 +247,7 @@ def test_an_attempt_that_lost_its_lease_leaves_the_upload_to_the_one_that_has_it
     records: Database, objects: MemoryObjectStore, make_task: MakeTask, claim: Claim
 ) -> None:
     task = make_task()
-    late = Checkpoints(records, objects, _hold(claim(task, lease_s=-1)))
+    late = Checkpoints(records, objects, _hold(claim(task, lease_s=-1)), most_part_bytes=PART_BYTES)
     upload = late.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag='"a"', head=b"")
     late.note(objects.put_part(upload, 1, CONTENT[:8]), b"digests")
     _die(records, task, claim)
@@ -247,7 +266,7 @@ def test_a_cancelled_tasks_upload_is_aborted_by_its_attempt(
     project: Project,
 ) -> None:
     task = make_task()
-    checkpoints = Checkpoints(records, objects, _hold(claim(task)))
+    checkpoints = Checkpoints(records, objects, _hold(claim(task)), most_part_bytes=PART_BYTES)
     checkpoints.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag='"a"', head=b"")
     with records.transaction() as connection:
         decisions.cancel(connection, project.id, task.id)
@@ -274,7 +293,12 @@ def test_notes_that_a_silent_database_missed_are_made_up_for(
 ) -> None:
     task = make_task()
     flickering = FlickeringDatabase(records)
-    checkpoints = Checkpoints(flickering, objects, _hold(claim(task, lease_s=-1)))  # type: ignore[arg-type]
+    checkpoints = Checkpoints(
+        flickering,  # type: ignore[arg-type]
+        objects,
+        _hold(claim(task, lease_s=-1)),
+        most_part_bytes=PART_BYTES,
+    )
     upload = checkpoints.begin(
         "folder/a", HEADERS, part_bytes=8, size_bytes=28, etag='"a"', head=b""
     )
@@ -297,7 +321,12 @@ def test_a_lease_that_runs_out_while_the_database_is_away_ends_the_waiting(
     flickering = FlickeringDatabase(records)
     lease = claim(make_task())
     flickering.away = True
-    checkpoints = Checkpoints(flickering, objects, _hold(lease, good_until=-1))  # type: ignore[arg-type]
+    checkpoints = Checkpoints(
+        flickering,  # type: ignore[arg-type]
+        objects,
+        _hold(lease, good_until=-1),
+        most_part_bytes=PART_BYTES,
+    )
     with pytest.raises(LeaseLost):
         checkpoints.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag='"a"', head=b"")
     assert list(objects.list_uploads()) == []

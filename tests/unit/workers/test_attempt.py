@@ -28,7 +28,9 @@ def test_a_share_link_is_fetched_from_the_file_behind_it_and_stays_in_the_order(
     lease = make_lease(1)
     task = replace(lease.task, order=replace(lease.task.order, url=asked))
     held = HeldLease(replace(lease, task=task), Clock(), good_until=130.0)
-    tools = cast("Tools", SimpleNamespace(database=DATABASE, store=MemoryObjectStore()))
+    settings = SimpleNamespace(part_bytes_for=lambda _: 8)
+    found = SimpleNamespace(settings=settings, database=DATABASE, store=MemoryObjectStore())
+    tools = cast("Tools", found)
 
     attempt = begin_attempt(tools, held)
 
