@@ -1,9 +1,8 @@
 """The worker's transfer path: what runs between claim and finish, without database and probe.
 
-The only module that knows how a worker is put together, so the only one to change with it. All
-that moves, hashes, judges and stores bytes is the worker's own: ``open_source``, ``store_source``,
-the door, the store, the sender of parts. What stands in is what needs PostgreSQL (the lease, the
-notes of finished parts) and ffprobe.
+All that moves, hashes, judges and stores bytes is the worker's own: ``open_source``,
+``store_source``, the door, the store, the sender of parts. What stands in is what needs PostgreSQL
+(the lease, the notes of finished parts) and ffprobe.
 """
 
 from __future__ import annotations
@@ -19,17 +18,11 @@ from ingest.formats import Format
 from ingest.model import Lease, MediaInfo, Order, Task
 from ingest.states import Status
 from ingest.urls import parse_source_url
-from storage.objects import s3
 from storage.objects.store import ObjectHeaders, ObjectStore, Part, Upload
-from storage.records.database import Database
-from storage.signals import Signals
+from workers.app import build_tools
 from workers.attempt import Attempt, Tools
-from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
-from workers.connections import SourceBuckets
-from workers.egress import Egress, Policy
-from workers.leases import HeldLease, LeaseKeeper
-from workers.metrics import WorkerMetrics
+from workers.leases import HeldLease
 from workers.opening import Opener
 from workers.placement import Placement
 from workers.probe import Prober
@@ -47,7 +40,8 @@ class HeadracePeer:
     def __init__(self, settings: Settings) -> None:
         # Nobody else has attempts at the host, and no database is there to be asked.
         settings = settings.model_copy(update={"host_limit": 0})
-        self._tools = _build_tools(settings)
+        # What speaks to PostgreSQL and Redis connects when it is first used, and is not.
+        self._tools = build_tools(settings, "bench", _NoProber())
         self._slots = ThreadPoolExecutor(settings.worker_slots, thread_name_prefix="slot")
 
     def transfer_one(self, url: str, key: str) -> str:
@@ -66,39 +60,6 @@ class HeadracePeer:
     def transfer_many(self, urls: Sequence[str], keys: Sequence[str]) -> list[str]:
         """Store what many URLs have, each under its key; return the sha256 of each in hex."""
         return list(self._slots.map(self.transfer_one, urls, keys))
-
-
-def _build_tools(settings: Settings) -> Tools:
-    """Build what :func:`workers.app.build_tools` does, as far as a transfer needs it."""
-    slots = settings.worker_slots
-    buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)
-    # Both connect when they are first asked, and are not.
-    database = Database(settings.sqlalchemy_url)
-    signals = Signals(settings.redis_url.get_secret_value())
-    return Tools(
-        settings=settings,
-        database=database,
-        signals=signals,
-        store=s3.connect(settings, pool_size=buffers.count),
-        egress=Egress(
-            Policy(
-                connect_timeout_s=settings.connect_timeout_s,
-                read_timeout_s=settings.first_byte_timeout_s,
-                allowed=settings.dangerous_allow_addresses,
-                ca_file=settings.source_ca_file,
-            ),
-            pool_size=buffers.count,
-        ),
-        sources=SourceBuckets(settings, pool_size=buffers.count),
-        prober=_NoProber(),
-        leases=LeaseKeeper(
-            database, signals, worker="bench", slots=slots, lease_s=1, heartbeat_s=1
-        ),
-        metrics=WorkerMetrics(slots),
-        buffers=buffers,
-        readers=ThreadPoolExecutor(buffers.count, thread_name_prefix="reader"),
-        senders=ThreadPoolExecutor(buffers.count, thread_name_prefix="sender"),
-    )
 
 
 def _begin(tools: Tools, url: str, key: str) -> Attempt:

@@ -29,7 +29,7 @@ from workers.leases import LeaseKeeper
 from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
-from workers.probe import ProbeLimits, build_prober
+from workers.probe import ProbeLimits, Prober, build_prober
 from workers.shutdown import give_up, stop_in_order
 from workers.slots import Slots, make_pool, make_step
 from workers.tasks import register_ingest
@@ -73,13 +73,23 @@ def run_worker(settings: Settings) -> None:
         tools.database.close()
 
 
-def build_tools(settings: Settings, worker: str) -> Tools:
-    """Build what an ingest works with; opens no connection but starts the probe's fork server."""
+def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -> Tools:
+    """Build what an ingest works with; opens no connection, but boto3 looks for missing keys.
+
+    Args:
+        worker: the name that leases are taken under.
+        prober: None for ffprobe, whose fork server is started here.
+
+    Raises:
+        ConfigError: ffprobe or the S3 endpoint is not usable.
+    """
     slots = settings.worker_slots
     database = Database(settings.sqlalchemy_url, pool_size=slots + 1)
     redis = Signals(settings.redis_url.get_secret_value())
     models = make_models()
     buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)
+    # What all slots use of a host by one connection each, or one of them by many.
+    kept_for_host = min(buffers.count, max(slots, settings.source_connections))
     return Tools(
         settings=settings,
         database=database,
@@ -92,17 +102,12 @@ def build_tools(settings: Settings, worker: str) -> Tools:
                 allowed=settings.dangerous_allow_addresses,
                 ca_file=settings.source_ca_file,
             ),
-            pool_size=buffers.count,
+            pool_size=kept_for_host,
+            # Of each slot, the host it asks and the one it is sent on to.
+            most_hosts=2 * slots,
         ),
-        sources=SourceBuckets(settings, pool_size=buffers.count, models=models),
-        prober=build_prober(
-            settings.ffprobe_path,
-            ProbeLimits(
-                timeout_s=settings.probe_timeout_s,
-                memory_bytes=settings.probe_memory_bytes,
-                max_pixels=settings.probe_max_pixels,
-            ),
-        ),
+        sources=SourceBuckets(settings, pool_size=kept_for_host, models=models),
+        prober=prober or _build_prober(settings),
         leases=LeaseKeeper(
             database,
             redis,
@@ -113,8 +118,20 @@ def build_tools(settings: Settings, worker: str) -> Tools:
         ),
         metrics=WorkerMetrics(slots),
         buffers=buffers,
-        readers=ThreadPoolExecutor(buffers.count, thread_name_prefix="reader"),
+        # One for each buffer that is read into, and one for each ingest that asks the database.
+        readers=ThreadPoolExecutor(buffers.count + slots, thread_name_prefix="reader"),
         senders=ThreadPoolExecutor(buffers.count, thread_name_prefix="sender"),
+    )
+
+
+def _build_prober(settings: Settings) -> Prober:
+    return build_prober(
+        settings.ffprobe_path,
+        ProbeLimits(
+            timeout_s=settings.probe_timeout_s,
+            memory_bytes=settings.probe_memory_bytes,
+            max_pixels=settings.probe_max_pixels,
+        ),
     )
 
 

@@ -140,14 +140,16 @@ class Egress:
 
     Args:
         policy: addresses and time limits.
-        pool_size: idle connections kept for each of up to 64 hosts.
+        pool_size: idle connections kept for each host.
+        most_hosts: for how many they are kept: those that were asked last. One that others have
+            pushed out keeps none, and one in use then is closed when it has served.
     """
 
-    def __init__(self, policy: Policy, *, pool_size: int = 8) -> None:
+    def __init__(self, policy: Policy, *, pool_size: int = 8, most_hosts: int = 8) -> None:
         self.policy = policy
         self._watchdog = Watchdog()
         self._current = _Current()
-        self._adapter = _GuardedAdapter(policy, self._current, pool_size)
+        self._adapter = _GuardedAdapter(policy, self._current, pool_size, most_hosts)
 
     def get(
         self, url: SourceUrl, headers: Mapping[str, str], cancellation: Cancellation | None = None
@@ -288,7 +290,7 @@ class _Headers(CaseInsensitiveDict[str]):
 
 
 class _GuardedAdapter(HTTPAdapter):
-    def __init__(self, policy: Policy, current: _Current, pool_size: int) -> None:
+    def __init__(self, policy: Policy, current: _Current, pool_size: int, most_hosts: int) -> None:
         resolver = Resolver()
 
         class Guarded(HTTPConnection):
@@ -327,7 +329,7 @@ class _GuardedAdapter(HTTPAdapter):
         class GuardedTlsPool(GuardedPool, HTTPSConnectionPool):
             ConnectionCls = GuardedTls
 
-        super().__init__(pool_connections=64, pool_maxsize=pool_size, max_retries=0)
+        super().__init__(pool_connections=most_hosts, pool_maxsize=pool_size, max_retries=0)
         self.poolmanager.pool_classes_by_scheme = {"http": GuardedPool, "https": GuardedTlsPool}
 
 
