@@ -65,7 +65,8 @@ class Prober:
     def __init__(self, ffprobe_path: str, limits: ProbeLimits) -> None:
         self._ffprobe_path = _find_ffprobe(ffprobe_path)
         self._limits = limits
-        # multiprocessing looks after all children whenever one is started.
+        # multiprocessing looks after all children whenever one is started, and a host that is
+        # found dead may have lost its number to a stranger from then on.
         self._lock = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["workers.probe_host"])
@@ -155,8 +156,9 @@ class Prober:
         self._end(host)
 
     def _end(self, host: _Host) -> None:
-        host.kill()
+        host.line.close()
         with self._lock:
+            host.kill()
             host.process.join()
             host.process.close()
 
@@ -182,9 +184,8 @@ class _Host:
         return self.line.recv_bytes() if self.line.poll(timeout_s) else None
 
     def kill(self) -> None:
-        """End it, with all that it has started."""
-        self.line.close()
-        if self.process.pid is not None:
+        """End it, with all that it has started, if it is alive; under the prober's lock."""
+        if self.process.is_alive() and self.process.pid is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 

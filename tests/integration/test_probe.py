@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,6 +139,24 @@ def test_a_process_that_died_while_it_was_idle_is_no_fault_of_the_next_file(
     os.kill(host.process.pid, signal.SIGKILL)
     host.process.join()
     assert prober.probe_bytes(content, MP4) == first
+
+
+def test_a_process_that_is_dead_already_costs_no_stranger_with_its_number_his_life(
+    prober: Prober, content: bytes
+) -> None:
+    prober.probe_bytes(content, MP4)
+    (host,) = prober._idle
+    assert host.process.pid is not None
+    os.kill(host.process.pid, signal.SIGKILL)
+    host.process.join()
+    with subprocess.Popen(
+        ["/bin/sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE, start_new_session=True
+    ) as stranger:
+        # As if the system had given him the dead one's number.
+        vars(host.process)["_popen"].pid = stranger.pid
+        prober.close()
+        stranger.communicate(b"\n")
+    assert stranger.returncode == 7
 
 
 def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
