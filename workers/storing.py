@@ -8,7 +8,7 @@ written without a look at the lease.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain
 
 from ingest.disposition import find_source_name
@@ -57,8 +57,10 @@ def store_source(
         reader = PartReader(
             source, checksums, buffers, attempt.held, cancellation, splitting, tools.clock
         )
-        with closing(reader.read()) as parts:
+        with closing(reader.read()) as parts, ExitStack() as unsent:
             first = next(parts, None)
+            if first is not None:
+                unsent.callback(buffers.give, first.buffer)
             head = b"" if first is None else bytes(first.content[:SNIFF_BYTES])
             if found is not None:
                 head = found.checkpoint.head
@@ -71,6 +73,8 @@ def store_source(
                 upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
                 key = upload.key
                 sender = PartSender(tools.store, tools.senders, buffers, attempt.checkpoints.note)
+                # From here on it is the sender's.
+                unsent.pop_all()
                 stored = sender.send(upload, done, chain([first], parts))
                 _complete(attempt, upload, stored, reader.received_bytes, checksums)
                 media = probe_stored(attempt, key, sniffed, head)
