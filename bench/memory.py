@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.bed import GIB, MIB, Bed
-from bench.meter import PeakMemory
 from bench.table import Bounds, Judged, Line
 from bench.wire import HOST
 from cli.client import ApiClient, Task
 from cli.local import LocalStack
+from tests.support.meter import Peaks
 
 _SLOTS = 8
 _SIZE_BYTES = 2 * GIB
@@ -34,7 +34,7 @@ def measure_memory(bed: Bed) -> list[Line]:
                     extra_environ={**store.environ, "HEADRACE_WORKER_SLOTS": str(_SLOTS)},
                     allow_addresses=[f"{HOST}:{source.port}"],
                 ) as stack,
-                PeakMemory(stack.processes["worker"]) as memory,
+                Peaks(stack.processes["worker"]) as memory,
             ):
                 checksums = _ingest_all(stack, url)
             if checksums != {f"sha256:{sha256}"}:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from bench.meter import read_cpu_s
 from bench.processes import LineProcess
 from bench.rounds import Run
 from bench.store import Store
+from tests.support.meter import read_cpu_s
 
 
 class PythonPeer:

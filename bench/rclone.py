@@ -19,10 +19,10 @@ from typing import Self
 
 import requests
 
-from bench.meter import read_cpu_s
 from bench.rounds import Run
 from bench.store import Store
 from bench.wire import HOST
+from tests.support.meter import read_cpu_s
 
 _READY_S = 15.0
 _CALL_S = 600.0

@@ -1,1 +1,1 @@
-"""What happens when everything breaks: rows R1 to R11, each a promise and its figures."""
+"""What happens when everything breaks: rows R1 to R12, each a promise and its figures."""

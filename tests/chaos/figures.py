@@ -50,7 +50,7 @@ class Figures:
         """Take the figures of one row; in the end, fail if one of them did not hold.
 
         Args:
-            name: R1 to R11.
+            name: R1 to R12.
             done: what is done to the service.
         """
         row = Row(name, done)

@@ -11,7 +11,7 @@ from cli.local import LocalStack
 from ingest.config import MIB, Settings
 from storage.objects.s3 import S3ObjectStore
 from tests.support.media import make_media
-from tests.support.memory import PeakRss
+from tests.support.meter import Peaks
 from tests.support.origin import OriginProcess
 from tests.support.padding import pad_mp4
 
@@ -28,7 +28,7 @@ def test_two_gibibytes_pass_through_a_worker_in_less_than_200_mib(
     large_origin: OriginProcess,
     media_folder: Path,
 ) -> None:
-    with PeakRss(stack.processes["worker"]) as memory:
+    with Peaks(stack.processes["worker"]) as memory:
         asked = client.create_task({"url": large_origin.url("/large.mp4")})
         task = client.wait_for_task(asked.id, lambda _: None)
     file = task.file

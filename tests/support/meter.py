@@ -1,4 +1,4 @@
-"""What a process and all its children take, seen from outside: CPU time, and memory at its peak."""
+"""What a process and all its children take, seen from outside: CPU time, memory, descriptors."""
 
 from __future__ import annotations
 
@@ -22,23 +22,45 @@ def read_cpu_s(pid: int) -> float:
     return total_s
 
 
-class PeakMemory:
-    """Watches the resident sets of a process tree for the length of a ``with`` block.
+def read_memory_bytes(pid: int, *, children: bool = True) -> int:
+    """Return the resident set of a process, with those of its children's or without."""
+    total_bytes = 0
+    first = psutil.Process(pid)
+    for process in _list_tree(first) if children else [first]:
+        with suppress(psutil.NoSuchProcess):
+            total_bytes += process.memory_info().rss
+    return total_bytes
+
+
+def count_descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open, its children's not counted."""
+    return psutil.Process(pid).num_fds()
+
+
+class Peaks:
+    """Watches a process tree for the length of a ``with`` block.
+
+    Args:
+        children: whether their memory counts, too.
 
     Attributes:
-        before_bytes: their sum when the block began.
+        before_bytes: the sum of the resident sets when the block began.
         peak_bytes: the largest sum that was seen.
+        peak_descriptors: the most descriptors that the process itself was seen to have open.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
+    def __init__(self, pid: int, *, children: bool = True) -> None:
+        self._pid = pid
+        self._children = children
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="peaks", daemon=True)
         self.before_bytes = 0
         self.peak_bytes = 0
+        self.peak_descriptors = 0
 
     def __enter__(self) -> Self:
-        self.before_bytes = self.peak_bytes = self._measure()
+        self._look()
+        self.before_bytes = self.peak_bytes
         self._thread.start()
         return self
 
@@ -53,14 +75,13 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_EVERY_S):
-            self.peak_bytes = max(self.peak_bytes, self._measure())
+            self._look()
 
-    def _measure(self) -> int:
-        total_bytes = 0
-        for process in _list_tree(self._process):
-            with suppress(psutil.NoSuchProcess):
-                total_bytes += process.memory_info().rss
-        return total_bytes
+    def _look(self) -> None:
+        self.peak_bytes = max(
+            self.peak_bytes, read_memory_bytes(self._pid, children=self._children)
+        )
+        self.peak_descriptors = max(self.peak_descriptors, count_descriptors(self._pid))
 
 
 def _list_tree(process: psutil.Process) -> list[psutil.Process]:

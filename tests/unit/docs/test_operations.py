@@ -86,6 +86,18 @@ def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     assert int(re.findall(r"max_connections=(\d+)", read_page("docker-compose.yml"))[0]) == 200
 
 
+@pytest.mark.parametrize(("slots", "said"), [("4", "That is 240"), ("16", "16 slots fit")])
+def test_the_descriptors_of_a_worker_are_what_the_page_says(slots: str, said: str) -> None:
+    settings = load_settings({**_REQUIRED, "HEADRACE_WORKER_SLOTS": slots})
+    count = settings.worker_slots
+    buffers = count * (settings.parts_in_flight + 1)
+    idle = 2 * count * max(count, settings.source_connections)
+    descriptors = idle + 2 * buffers + 12 * count + 64
+
+    assert said in _PAGE
+    assert descriptors == {"4": 240, "16": 896}[slots]
+
+
 def test_only_settings_that_exist_are_named_in_the_pages() -> None:
     settings = {row[0].strip("`") for row in find_table(read_page("README.md"), "Variable").rows}
     client = {"HEADRACE_URL", "HEADRACE_KEY", "HEADRACE_HOME"}
