@@ -76,7 +76,7 @@ class Database:
         trusted_s: how long a connection that has answered need not be asked whether it does.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5, trusted_s: float = 0.5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, trusted_s: float = 0.1) -> None:
         self._trusted_s = trusted_s
         self._engine = create_engine(
             url,

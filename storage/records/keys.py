@@ -35,11 +35,17 @@ _IS_PLACE_OF_ANOTHER = text("""
 
 
 def ensure_project(connection: Connection, name: str = "default", key_prefix: str = "") -> Project:
-    """Return the project of this name, making it first if there is none."""
+    """Return the project of this name, making it first if there is none.
+
+    Raises:
+        NoResultFound: another project has this prefix.
+    """
     connection.execute(
         upsert(projects)
         .values(id=make_id(Prefix.PROJECT), name=name, key_prefix=key_prefix)
-        .on_conflict_do_nothing(index_elements=["name"])
+        # Whoever makes it in the same moment is seen by its name or by its prefix, whichever is
+        # compared first.
+        .on_conflict_do_nothing()
     )
     row = connection.execute(select(projects).where(projects.c.name == name)).one()
     return Project(row.id, row.name, row.key_prefix)

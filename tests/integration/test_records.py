@@ -14,7 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, delete, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
@@ -137,6 +137,8 @@ def test_a_project_is_made_once_however_many_ask(records: Database) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(ensure, range(8)))) == 1
+    with pytest.raises(NoResultFound), records.transaction() as connection:
+        keys.ensure_project(connection, "other", "shared")
 
 
 @pytest.mark.parametrize(
