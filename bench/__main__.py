@@ -64,7 +64,10 @@ def _measure(bed: Bed, names: Sequence[str]) -> list[Line]:
     for name in names:
         _say(f"{name} …")
         began = time.monotonic()
-        lines += ROWS[name](bed)
+        found = ROWS[name](bed)
+        lines += found
+        # A later row that breaks does not take these along.
+        _say("\n".join(draw_table(found)))
         _say(f"  took {time.monotonic() - began:.0f} s")
     return lines
 

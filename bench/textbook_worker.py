@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -71,6 +72,8 @@ class TextbookWorker:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
+        # A result speaks to the backend when it is collected; it would not be there later.
+        gc.collect()
         self._app.close()
         self._results.close()
 

@@ -203,6 +203,8 @@ def open_source(
     deadline = clock() + limits.total_timeout_s if deadline is None else deadline
     headers = _HEADERS | _make_range_headers(resume)
     for _ in range(limits.max_redirects + 1):
+        if clock() > deadline:
+            raise explain_lateness(limits)
         answer = egress.get(url, headers, cancellation)
         try:
             if answer.status in _REDIRECTS:

@@ -31,7 +31,7 @@ from storage.records import lookups
 from workers.answers import Resume
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
-from workers.fetch import Limits, Source, explain_lateness, open_source
+from workers.fetch import Limits, Source, open_source
 from workers.reading import Splitting
 from workers.stream import Stream
 from workers.watchdog import Cancellation
@@ -114,8 +114,6 @@ class Opener:
     def _ask(
         self, url: SourceUrl | ObjectUrl, resume: Resume | None, cancellation: Cancellation
     ) -> Source:
-        if self._tools.clock() > self.deadline:
-            raise explain_lateness(self._limits)
         egress, limits = self._tools.egress, self._limits
         if isinstance(url, ObjectUrl):
             bucket = self._tools.sources.find(self._attempt.lease.task.project_id, url)

@@ -4,7 +4,8 @@ A fork server, started once, keeps ffmpeg-python imported. Hosts are forked from
 probes run at once, and each runs one ffprobe after another: a fresh process for each would cost ten
 times what ffprobe does. A host is bounded in address space, CPU, file size and wall clock, has no
 environment, is killed as a process group with whatever it runs when a probe went wrong, and is
-replaced after some hundred probes.
+replaced after some hundred probes. What a host leaves running that died itself ends by its own
+limits, of CPU time and of waiting for an answer.
 
 ffprobe is given one demuxer, the one of the sniffed format, and only the protocol its input needs,
 so that nothing inside a file can make it open anything else.
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -93,9 +94,19 @@ class Prober:
             ProbeFailed: as for :meth:`probe_bytes`.
         """
         protocols = "https,tls,tcp" if url.startswith("https:") else "http,tcp"
-        return read_media_info(self._probe(url, None, protocols, sniffed), sniffed, head)
+        # An ffprobe whose host was killed has nobody to end it while it waits for an answer.
+        waits = {"rw_timeout": int(self._limits.timeout_s * 1_000_000)}
+        found = self._probe(url, None, protocols, sniffed, waits)
+        return read_media_info(found, sniffed, head)
 
-    def _probe(self, address: str, fd: int | None, protocols: str, sniffed: Format) -> JsonObject:
+    def _probe(
+        self,
+        address: str,
+        fd: int | None,
+        protocols: str,
+        sniffed: Format,
+        more: Mapping[str, int] | None = None,
+    ) -> JsonObject:
         options: dict[str, str | int | None] = {
             "v": "error",
             "f": sniffed.demuxer,
@@ -103,6 +114,7 @@ class Prober:
             "protocol_whitelist": protocols,
             "max_pixels": self._limits.max_pixels,
             "threads": 1,
+            **(more or {}),
         }
         if sniffed.kind is Kind.IMAGE:
             # How many frames an image has is told by its packets alone.

@@ -97,10 +97,15 @@ class Ramp:
             elif not self._settled and target > self._best[0]:
                 self._measure(now, received_bytes, delivered)
 
-    def slow_down(self) -> None:
-        """The source refused a connection or broke one: have half as many, and no more again."""
+    def slow_down(self, count: int) -> None:
+        """The source refused a connection or broke one: have half as many, and no more again.
+
+        Args:
+            count: how many there were when it was asked for, so that what many are told at once
+                halves their number once.
+        """
         with self._lock:
-            self._settle(max(1, self._find_target() // 2))
+            self._settle(min(self._find_target(), max(1, count // 2)))
 
     def _find_target(self) -> int:
         return min(self._wanted, self._most)

@@ -30,11 +30,13 @@ from workers.answers import Resume
 from workers.buffers import Buffers
 from workers.fetch import Source
 from workers.ramp import Ramp
+from workers.seats import Seats
 from workers.watchdog import Cancellation
 
 # What a try more may mend, at fewer connections: there are sources that forbid one too many.
 _PASSING = (SourceForbidden, SourceTimeout, SourceTooSlow, SourceTruncated, SourceUnavailable)
 _TRIES = 4
+_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _GLANCE_S = 0.02
 
@@ -108,6 +110,7 @@ class RangeReader:
         self._received_bytes = 0
         self._delivered = 0
         self._asking: Future[None] | None = None
+        self._seats = Seats()
 
     def read(self, first: int) -> Iterator[FetchedPart]:
         """Give out the parts from number ``first`` on; the receiver gives their buffers back.
@@ -144,13 +147,15 @@ class RangeReader:
     ) -> int:
         """Start what may run beside what runs; return the number of the part that comes next."""
         while upcoming <= self._file.part_count:
-            running = sum(not job.done() for job, _ in jobs.values())
-            if jobs and running >= self._ramp.target:
+            count = self._ramp.target
+            if not self._seats.take(count):
                 break
             buffer = self._buffers.take_now() if jobs else self._buffers.take()
             if buffer is None:
+                self._seats.leave()
                 break
-            jobs[upcoming] = (self._executor.submit(self._fetch, upcoming, buffer), buffer)
+            job = self._executor.submit(self._fetch, upcoming, buffer, count)
+            jobs[upcoming] = (job, buffer)
             upcoming += 1
         return upcoming
 
@@ -176,7 +181,8 @@ class RangeReader:
         if self._asking is None and self._ramp.is_due(now):
             self._asking = self._executor.submit(self._ramp.ask, now)
 
-    def _fetch(self, number: int, buffer: bytearray) -> FetchedPart:
+    def _fetch(self, number: int, buffer: bytearray, count: int) -> FetchedPart:
+        """Fetch a part from a seat that was taken when ``count`` connections were wanted."""
         tries, done_bytes, checksum = 0, 0, 0
         view = memoryview(buffer)
 
@@ -190,13 +196,23 @@ class RangeReader:
             asked = self._file.ask_for(number, done_bytes)
             try:
                 self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
-                return FetchedPart(buffer, done_bytes, checksum)
             except _PASSING as error:
-                tries += 1
-                self._ramp.slow_down()
+                self._ramp.slow_down(count)
+                # One too many says nothing against the others.
+                tries += self._ramp.target >= count
                 if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
+                    self._seats.leave()
                     raise
-                self._cancellation.pause(error.retry_after_s or tries * 0.2)
+                pause_s = error.retry_after_s or (tries + 1) * _PAUSE_S
+                if not self._seats.return_later(pause_s, self._ramp, self._cancellation):
+                    raise
+                count = self._ramp.target
+            except BaseException:
+                self._seats.leave()
+                raise
+            else:
+                self._seats.leave()
+                return FetchedPart(buffer, done_bytes, checksum)
 
     def _read_range(
         self, asked: Resume, view: memoryview, take: Callable[[memoryview], None]

@@ -6,7 +6,7 @@ digests are taken in order all the same. Invariants: nothing is given out that t
 looked at for; whoever receives a part gives its buffer back; a source that serves one connection
 alone is read to its end: the first is let go only once a second one has shown that it works. Where
 others fail later, the rest is asked for over one connection again; a source that refuses that too
-ends the attempt with an error that another attempt may mend, which reads over one connection only.
+ends the attempt with an error that the next attempt may mend, which reads over one connection only.
 """
 
 from __future__ import annotations

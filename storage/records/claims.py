@@ -38,8 +38,8 @@ _HOST_LOCK, _WORKER_LOCK = 1, 2
 _SOURCES = find_sources(Status.PROCESSING)
 _SUSPECT = f"lost > 0 AND lost >= least({_SUSPECT_AFTER}, max_attempts - 1)"
 
-# Locks the row, and then what is counted for its host: always in this order, since a CTE with row
-# locks is run to its end. What is counted has to be counted by a later statement.
+# Locks the row, and then what is counted for its host: always in this order, since a row comes out
+# of the CTE only once it is locked. What is counted has to be counted by a later statement.
 _LOOK = text(f"""
     WITH found AS MATERIALIZED (
         SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix
@@ -48,24 +48,26 @@ _LOOK = text(f"""
             AND (next_attempt_at IS NULL OR next_attempt_at <= now())
         FOR UPDATE OF tasks
     )
-    SELECT *, CASE WHEN :host_limit > 0
+    SELECT source_host, error, suspect, key_prefix, CASE WHEN :host_limit > 0
         THEN pg_advisory_xact_lock({_HOST_LOCK}, hashtext(source_host)) END AS locked
     FROM found
 """).bindparams(bindparam("host_limit", type_=Integer))  # noqa: S608 - constants
 
-_TAKE = text("""
+# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
+_COLUMNS = ", ".join(tasks.columns.keys())
+_TAKE = text(f"""
     WITH taken AS (
         UPDATE tasks SET status = :processing, updated = now(), attempt = attempt + 1,
             tries = tries + 1, worker = :worker, lease_until = now() + :lease,
             next_attempt_at = NULL, started = coalesce(started, now()), error = NULL
         WHERE id = :task_id AND status = ANY(:sources) AND (:host_limit = 0 OR :host_limit > (
             SELECT count(*) FROM tasks WHERE status = 'processing' AND source_host = :host))
-        RETURNING *
+        RETURNING {_COLUMNS}
     ), begun AS (
         INSERT INTO attempts (task_id, number, worker) SELECT id, attempt, worker FROM taken
     )
-    SELECT * FROM taken
-""").bindparams(
+    SELECT {_COLUMNS} FROM taken
+""").bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
     bindparam("lease", type_=Interval),
     bindparam("host_limit", type_=Integer),

