@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import CTE, ColumnElement, Connection, func, select, text, union_all, update
+from sqlalchemy import ARRAY, Connection, Interval, String, bindparam, text, update
 
-from storage.records.tables import PENDING, PROCESSING, tasks
-from storage.records.tasks import in_seconds
+from storage.records.tables import PENDING, tasks
 
 # A namespace of advisory locks, as those in ``tasks``.
 _DISPATCH_LOCK = 3
@@ -28,6 +28,44 @@ _DISPATCH_LOCK = 3
 _PROJECTS, _HOSTS, _OTHERS = 64, 4, 128
 
 _READY = "status = 'pending' AND next_attempt_at IS NULL AND woken IS NULL"
+
+# Compiling a plan takes longer than running one of these.
+_BEGIN = text(f"""
+    SELECT set_config('jit', 'off', true), pg_advisory_xact_lock({_DISPATCH_LOCK}, 0)
+""")
+
+# Those that are locked, in a CTE, which is run once: a subquery may be run again and pass its
+# limit. As an array, since for rows of unknown number the whole table might be read.
+_READY_DUE = text("""
+    WITH due AS (
+        SELECT id FROM tasks WHERE status = 'pending' AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE tasks SET next_attempt_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM due))
+""")
+_FORGET_LOST = text("""
+    WITH lost AS (
+        SELECT id FROM tasks WHERE status = 'pending' AND woken < now() - :resend_after
+        ORDER BY woken LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE tasks SET woken = NULL WHERE id = ANY(ARRAY(SELECT id FROM lost))
+""").bindparams(bindparam("resend_after", type_=Interval))
+_NOTE_WOKEN = text(f"""
+    WITH chosen AS (
+        SELECT id FROM tasks WHERE id = ANY(:ids) AND {_READY} ORDER BY id FOR UPDATE SKIP LOCKED
+    )
+    UPDATE tasks SET woken = now() WHERE id = ANY(ARRAY(SELECT id FROM chosen)) RETURNING id
+""").bindparams(bindparam("ids", type_=ARRAY(String)))  # noqa: S608 - constants
+
+_WOKEN = "status = 'pending' AND woken IS NOT NULL"
+_COUNT_WOKEN = text(f"SELECT count(*) FROM tasks WHERE {_WOKEN}")  # noqa: S608 - constants
+_COUNT_FLYING = text(f"""
+    SELECT project_id, source_host, count(*) FROM (
+        SELECT project_id, source_host FROM tasks WHERE status = 'processing'
+        UNION ALL SELECT project_id, source_host FROM tasks WHERE {_WOKEN}
+    ) AS flying
+    GROUP BY project_id, source_host
+""")  # noqa: S608 - constants
 
 # In an order, so that the index is walked and not a table full of tasks that have ended.
 _HAS_BACKLOG = text(f"SELECT id FROM tasks WHERE {_READY} ORDER BY - priority LIMIT 1")  # noqa: S608
@@ -115,49 +153,24 @@ START = Group(-32768, "", "")
 
 def begin(connection: Connection) -> None:
     """Be the only dispatcher until the transaction ends; others wait."""
-    # Compiling a plan takes longer than running one of these.
-    connection.execute(
-        select(
-            func.set_config("jit", "off", True),  # noqa: FBT003 - positional in SQL
-            func.pg_advisory_xact_lock(_DISPATCH_LOCK, 0),
-        )
-    )
+    connection.execute(_BEGIN)
 
 
 def ready_due(connection: Connection, limit: int = 1000) -> int:
     """Make waiting tasks ready whose time has come; return how many."""
-    due = (
-        select(tasks.c.id)
-        .where(tasks.c.status == PENDING, tasks.c.next_attempt_at <= func.now())
-        .order_by(tasks.c.next_attempt_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        # A CTE with row locks is run once; a subquery may be run again and pass its limit.
-        .cte("due")
-    )
-    return connection.execute(
-        update(tasks).where(_is_one_of(due)).values(next_attempt_at=None)
-    ).rowcount
+    return connection.execute(_READY_DUE, {"limit": limit}).rowcount
 
 
 def forget_lost(connection: Connection, resend_after_s: float, limit: int) -> int:
     """Make tasks ready whose wake-up nobody answered in time; return how many."""
-    lost = (
-        select(tasks.c.id)
-        .where(tasks.c.status == PENDING, tasks.c.woken < in_seconds(-resend_after_s))
-        .order_by(tasks.c.woken)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("lost")
-    )
-    return connection.execute(update(tasks).where(_is_one_of(lost)).values(woken=None)).rowcount
+    after = {"resend_after": timedelta(seconds=resend_after_s), "limit": limit}
+    return connection.execute(_FORGET_LOST, after).rowcount
 
 
 def count_woken(connection: Connection) -> int:
     """Return how many tasks were woken and not yet claimed."""
-    return connection.execute(
-        select(func.count()).where(tasks.c.status == PENDING, tasks.c.woken.is_not(None))
-    ).scalar_one()
+    count: int = connection.execute(_COUNT_WOKEN).scalar_one()
+    return count
 
 
 def has_backlog(connection: Connection) -> bool:
@@ -217,17 +230,7 @@ def note_unwoken(connection: Connection, task_ids: Sequence[str]) -> None:
 
 def _count_flying(connection: Connection) -> Mapping[tuple[str, str], int]:
     """Return how many tasks are woken or running, by project and host."""
-    both = union_all(
-        select(tasks.c.project_id, tasks.c.source_host).where(tasks.c.status == PROCESSING),
-        select(tasks.c.project_id, tasks.c.source_host).where(
-            tasks.c.status == PENDING, tasks.c.woken.is_not(None)
-        ),
-    ).subquery()
-    rows = connection.execute(
-        select(both.c.project_id, both.c.source_host, func.count()).group_by(
-            both.c.project_id, both.c.source_host
-        )
-    )
+    rows = connection.execute(_COUNT_FLYING)
     return {(project_id, host): count for project_id, host, count in rows}
 
 
@@ -256,27 +259,8 @@ def _scan(
     return list(found), end
 
 
-def _is_one_of(chosen: CTE) -> ColumnElement[bool]:
-    # As an array: joined with rows of unknown number, the whole table might be read.
-    return tasks.c.id == func.any(func.array(select(chosen.c.id).scalar_subquery()))
-
-
 def _note_woken(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
     """Return those that are ready still, in the same order."""
-    chosen = (
-        select(tasks.c.id)
-        .where(
-            tasks.c.id.in_(ids),
-            tasks.c.status == PENDING,
-            tasks.c.next_attempt_at.is_(None),
-            tasks.c.woken.is_(None),
-        )
-        .order_by(tasks.c.id)
-        .with_for_update(skip_locked=True)
-        .cte("chosen")
-    )
-    rows = connection.execute(
-        update(tasks).where(_is_one_of(chosen)).values(woken=func.now()).returning(tasks.c.id)
-    )
+    rows = connection.execute(_NOTE_WOKEN, {"ids": list(ids)})
     woken = set(rows.scalars())
     return [task_id for task_id in ids if task_id in woken]
