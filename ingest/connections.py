@@ -28,6 +28,8 @@ from ingest.urls import CONNECTION_NAME, ObjectUrl
 
 # No query or fragment, since paths are put behind; no user, since links are shown to everybody.
 BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+# SeaweedFS drops a slash that comes first or behind another, and takes backslashes for slashes.
+_AMBIGUOUS = re.compile(r"^/|//|\\")
 
 
 class Addressing(StrEnum):
@@ -64,6 +66,16 @@ class Connection(BaseModel):
     projects: frozenset[str] | None = None
     copy_way: CopyWay = Field(CopyWay.SERVER, alias="copy", strict=False)
 
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        if _AMBIGUOUS.search(value) or not {".", ".."}.isdisjoint(value.split("/")):
+            raise ValueError(
+                "must not begin with a slash, hold a backslash, or have a part that is empty, '.' "
+                "or '..'"
+            )
+        return value
+
     @field_validator("endpoint")
     @classmethod
     def _check_endpoint(cls, value: str | None) -> str | None:
@@ -95,8 +107,13 @@ class Connection(BaseModel):
         return self.endpoint is None and self.access_key_id is None
 
     def allows(self, project_id: str, key: str) -> bool:
-        """Return whether a project may read an object."""
+        """Return whether a project may read an object.
+
+        In our own store, a key that the store may take for another is none.
+        """
         known = self.projects is None or project_id in self.projects
+        if self.in_own_store and _AMBIGUOUS.search(key):
+            return False
         return known and key.startswith(self.prefix)
 
 

@@ -427,8 +427,22 @@ def test_a_bucket_that_is_not_there_is_not_found(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://unknown/done/a.mp4", "s3://others/done/a.mp4", "s3://part/doing/a.mp4"],
-    ids=["no connection", "another project's", "outside the prefix"],
+    [
+        "s3://unknown/done/a.mp4",
+        "s3://others/done/a.mp4",
+        "s3://part/doing/a.mp4",
+        "s3://archive//done/a.mp4",
+        "s3://archive/done//a.mp4",
+        "s3://archive/%5Cdone%5Ca.mp4",
+    ],
+    ids=[
+        "no connection",
+        "another project's",
+        "outside the prefix",
+        "a slash first",
+        "two slashes",
+        "backslashes",
+    ],
 )
 def test_what_a_project_may_not_read_is_refused_alike_and_no_task_is_made(
     url: str, api: Api, records: Database, origin_free_url: str

@@ -80,6 +80,13 @@ BAD = {
     "a bucket that is a path": ({"archive": {"bucket": "hunter3/x"}}, "'bucket'"),
     "a number for a bucket": ({"archive": {"bucket": 3}}, "'bucket'"),
     "a prefix that is none": ({"archive": {"prefix": None}}, "'prefix'"),
+    "a prefix of a slash": ({"archive": {"prefix": "/"}}, "'prefix'.*begin with a slash"),
+    "a prefix with a slash first": ({"archive": {"prefix": "/hunter3/"}}, "'prefix'"),
+    "a prefix with a backslash": ({"archive": {"prefix": "hunter3\\"}}, "'prefix'"),
+    "a prefix with a backslash first": ({"archive": {"prefix": "\\hunter3"}}, "'prefix'"),
+    "a prefix with an empty part": ({"archive": {"prefix": "hunter3//"}}, "'prefix'"),
+    "a prefix with a dot": ({"archive": {"prefix": "./hunter3"}}, "'prefix'"),
+    "a prefix that leads up": ({"archive": {"prefix": "hunter3/.."}}, "'prefix'"),
     "an endpoint without scheme": (
         {"archive": {"endpoint": "hunter3:80"}},
         "'endpoint' must start",
@@ -164,3 +171,27 @@ def test_a_project_reads_what_a_connection_of_its_own_opens(
     one = find_connection(connections, project, ObjectUrl(connection, key))
     assert (one is not None) is found
     assert one is None or one.name == connection
+
+
+ODD_KEYS = [
+    "/a",
+    "//tenant/a",
+    "///tenant/a",
+    "\\tenant/a",
+    "/\\tenant\\a",
+    "in//a",
+    "in/a\\b",
+    "in/a/\\",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_key_that_our_own_store_may_take_for_another_is_no_key_of_it(key: str) -> None:
+    own, far = parse(archive={}, far={"bucket": "parts", "endpoint": "http://far:1"})
+    assert not own.allows(ONE, key)
+    assert far.allows(ONE, key)
+
+
+@pytest.mark.parametrize("key", ["a", "a/b", "a/b/", "in/.a", "in/a..b/c"])
+def test_any_other_key_is_one(key: str) -> None:
+    assert parse(archive={})[0].allows(ONE, key)

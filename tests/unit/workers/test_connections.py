@@ -135,8 +135,10 @@ def test_a_connection_is_opened_when_it_is_first_needed_and_once() -> None:
         (ONE, "gone", "done/a"),
         (TWO, "archive", "done/a"),
         (ONE, "archive", "a"),
+        (ONE, "archive", "done//a"),
+        (ONE, "archive", "done/\\a"),
     ],
-    ids=["no connection", "another project", "outside the prefix"],
+    ids=["no connection", "another project", "outside the prefix", "two slashes", "a backslash"],
 )
 def test_what_a_project_may_not_read_is_refused_alike_and_before_anything_is_opened(
     project: str, connection: str, key: str
