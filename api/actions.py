@@ -69,7 +69,7 @@ def retry(task_id: str) -> Response:
     room = services.queue.look()
     with services.database.transaction() as connection:
         order = find_task(connection, project, task_id).order
-        name = plan_name(connection, project, order)
+        name = plan_name(services, connection, project, order)
         wakes = may_wake(connection, room)
         task = decisions.reopen(connection, project.id, task_id, name, woken=wakes)
         if task is None:

@@ -42,8 +42,8 @@ def create_task(
 
     Raises:
         FileExists: the name is taken.
-        FieldInvalid: folder and filename make a key that is too long, or in another's place; or no
-            connection of the project reads the URL.
+        FieldInvalid: folder and filename make a key that is too long, in another's place or where a
+            connection reads; or no connection of the project reads the URL.
         DatabaseUnavailable: nothing was promised.
     """
     check_connection(services, project, order.url)
@@ -54,7 +54,7 @@ def create_task(
             connection,
             project,
             order,
-            object_key=plan_name(connection, project, order),
+            object_key=plan_name(services, connection, project, order),
             max_attempts=max_attempts or services.settings.max_attempts,
             request_id=g.request_id,
             woken=wakes,
@@ -81,7 +81,9 @@ def check_connection(services: Services, project: Project, url: str) -> None:
         )
 
 
-def plan_name(connection: Connection, project: Project, order: Order) -> str | None:
+def plan_name(
+    services: Services, connection: Connection, project: Project, order: Order
+) -> str | None:
     """Return the key to be reserved for an order; None where the file is named by its id.
 
     Raises:
@@ -91,6 +93,12 @@ def plan_name(connection: Connection, project: Project, order: Order) -> str | N
     if keys.is_place_of_another(connection, project.id, key):
         raise FieldInvalid(
             f"'{key}' lies in the place of another project; choose another folder or filename.",
+            param="filename" if order.folder is None else "folder",
+        )
+    # Who may use the connection need not be who may read the file.
+    if services.settings.is_read_by_connection(key):
+        raise FieldInvalid(
+            f"'{key}' lies in a place for sources; choose another folder or filename.",
             param="filename" if order.folder is None else "folder",
         )
     return None if order.filename is None else key

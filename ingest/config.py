@@ -24,7 +24,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ingest.connections import BASE_URL, Addressing, Connection, parse_connections
+from ingest.connections import (
+    BASE_URL,
+    Addressing,
+    Connection,
+    find_server,
+    parse_connections,
+)
 from ingest.errors import ConfigError
 
 PREFIX = "HEADRACE_"
@@ -260,7 +266,7 @@ class Settings(BaseSettings):
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("HEADRACE_RETRY_CAP_S must be at least HEADRACE_RETRY_BASE_S")
         for one in self.s3_sources:
-            if one.prefix == "" and self._is_own_bucket(one):
+            if self._is_own_bucket(one) and one.prefix == "":
                 # Any project could read the files of all others through it.
                 raise ValueError(
                     f"HEADRACE_S3_SOURCES has the connection '{one.name}' to HEADRACE_S3_BUCKET "
@@ -280,9 +286,19 @@ class Settings(BaseSettings):
             return self.s3_endpoint is not None
         return self.s3_addressing is Addressing.PATH
 
+    def is_read_by_connection(self, key: str) -> bool:
+        """Return whether a connection to the bucket that files land in reads this key."""
+        return any(
+            key.startswith(one.prefix) for one in self.s3_sources if self._is_own_bucket(one)
+        )
+
     def _is_own_bucket(self, one: Connection) -> bool:
-        same_store = one.in_own_store or one.endpoint == self.s3_endpoint
-        return same_store and one.bucket == self.s3_bucket
+        if one.bucket != self.s3_bucket:
+            return False
+        own = {find_server(self.s3_endpoint)}
+        if self.s3_public_endpoint is not None:
+            own.add(find_server(self.s3_public_endpoint))
+        return one.in_own_store or find_server(one.endpoint) in own
 
     def part_bytes_for(self, size_bytes: int | None) -> int:
         """Return the part size that fits a file of ``size_bytes`` (None: unknown) in 10,000 parts.

@@ -11,7 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -115,6 +118,25 @@ class Connection(BaseModel):
         if self.in_own_store and _AMBIGUOUS.search(key):
             return False
         return known and key.startswith(self.prefix)
+
+
+def find_server(endpoint: str | None) -> tuple[str, int | None]:
+    """Return the host and port of an endpoint, alike for two that are plainly one server.
+
+    Names are not resolved, so two that differ may lead to one server all the same.
+
+    Args:
+        endpoint: None for AWS, where all names lead to the same buckets.
+    """
+    if endpoint is None:
+        return "amazonaws.com", None
+    url = urlsplit(endpoint)
+    host = (url.hostname or "").removesuffix(".")
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return "amazonaws.com", None
+    with suppress(ValueError):
+        host = "localhost" if ip_address(host).is_loopback else str(ip_address(host))
+    return host, url.port or {"http": 80, "https": 443}[url.scheme]
 
 
 # What the operator may write of one.

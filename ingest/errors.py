@@ -241,7 +241,7 @@ class SourceEmpty(IngestError):
 
 class SourceForbidden(IngestError):
     """The source answered 401, 402, 403, 407, 451, or 400 to a signed URL past its end; or no
-    connection reads it any more."""
+    connection reads it (any more)."""
 
     code = "source_forbidden"
 
@@ -298,7 +298,8 @@ class SourceTruncated(IngestError):
 
 
 class SourceUnavailable(IngestError):
-    """The source refused the connection, reset it, or answered 408, 425, 429 or 5xx."""
+    """The source refused the connection, reset it, or answered 408, 425, 429 or 5xx; or the store
+    of a connection takes its key no more."""
 
     code = "source_unavailable"
     retryable = True

@@ -19,6 +19,7 @@ from ingest.urls import ObjectUrl, SourceUrl, parse_source_url
 from storage.objects import s3
 from storage.objects.s3_client import S3Models, find_ca_file, make_models
 from storage.objects.store import ObjectStore
+from workers.bucket_answers import BucketJudge
 from workers.egress import Egress, Endpoint, Policy
 
 # A signature is checked when the request begins.
@@ -105,7 +106,11 @@ class SourceBuckets:
             ca_file=None if ca_file is None else Path(ca_file),
             only=Endpoint(sample.host, sample.port, f"s3://{connection.name}"),
         )
-        return SourceBucket(connection, store, Egress(policy, pool_size=self._pool_size))
+        judge = BucketJudge(
+            connection.name, own=connection.bucket.lower() == settings.s3_bucket.lower()
+        )
+        egress = Egress(policy, pool_size=self._pool_size, judge=judge)
+        return SourceBucket(connection, store, egress)
 
 
 def describe_store(settings: Settings, connection: Connection) -> Settings:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
@@ -143,10 +143,19 @@ class Egress:
         pool_size: idle connections kept for each host.
         most_hosts: for how many they are kept: those that were asked last. One that others have
             pushed out keeps none, and one in use then is closed when it has served.
+        judge: looks at each answer before it is given out, and may refuse it with an error.
     """
 
-    def __init__(self, policy: Policy, *, pool_size: int = 8, most_hosts: int = 8) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        pool_size: int = 8,
+        most_hosts: int = 8,
+        judge: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
         self.policy = policy
+        self._judge = judge
         self._watchdog = Watchdog()
         self._current = _Current()
         self._adapter = _GuardedAdapter(policy, self._current, pool_size, most_hosts)
@@ -167,6 +176,7 @@ class Egress:
             SourceTimeout: no connection or no whole head of an answer in time.
             SourceInvalid: the answer is no HTTP.
             SourceUnavailable: the connection was refused or broke, or the call was cancelled.
+            IngestError: what the judge says.
         """
         call = self._watchdog.open()
         try:
@@ -178,7 +188,13 @@ class Egress:
         except BaseException:
             self.forget(call)
             raise
-        return Answer(url, response, call, self)
+        answer = Answer(url, response, call, self)
+        try:
+            self._judge(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
     def forget(self, call: Call) -> None:
         """Look after a call no longer; :meth:`Answer.close` does it."""

@@ -105,6 +105,19 @@ def inner(
         "others": {"bucket": archive, "projects": ["prj_01m859r1yny08r1ap8hz69hcss"]},
         "far": {"bucket": archive, "endpoint": outer.s3_endpoint, **keys},
         "nowhere": {"bucket": "no-such-bucket"},
+        "own": {"bucket": buckets["landing"]._bucket, "prefix": "inbox/"},
+        # The same server past the proxy, which is another one to whoever compares addresses.
+        "own-again": {
+            "bucket": buckets["landing"]._bucket,
+            "endpoint": outer.s3_endpoint,
+            **keys,
+        },
+        "locked-out": {
+            "bucket": archive,
+            "endpoint": outer.s3_endpoint,
+            **keys,
+            "secret_access_key": "another",
+        },
         "odd": {"bucket": "odd", "endpoint": f"http://127.0.0.1:{hidden.port}", **keys},
     }
     with make_stack(
@@ -468,6 +481,53 @@ def test_what_a_project_may_not_read_is_refused_alike_and_no_task_is_made(
     }
 
 
+@pytest.mark.parametrize("connection", ["own", "own-again"])
+def test_a_file_of_ours_is_no_source_whatever_the_key_it_is_asked_for_by(
+    connection: str,
+    inner: LocalStack,
+    api: Api,
+    picture: bytes,
+    long_video: bytes,
+    landing: S3ObjectStore,
+    name: str,
+) -> None:
+    ours = replace(HEADERS, metadata={"headrace-file-id": "file_1", "headrace-attempt": "1"})
+    landing.put(f"inbox/{name}", picture, ours, overwrite=False)
+    landing.put(f"inbox/long-{name}", long_video, ours, overwrite=False)
+    landing.put(f"inbox/theirs-{name}", picture, HEADERS, overwrite=False)
+    copied = _count(inner, "headrace_copied_bytes_total")
+
+    keys = [name, f"long-{name}"]
+    if connection == "own-again":
+        # Which is no store of ours by its address, so that its keys are taken as they come.
+        keys += [f"/{name}", f"%5C{name}"]
+    for key in keys:
+        _fail(api, f"s3://{connection}/inbox/{key}", "source_forbidden")
+    _ingest(api, f"s3://{connection}/inbox/theirs-{name}", f"{name}-{connection}")
+
+    assert _count(inner, "headrace_copied_bytes_total") == copied
+
+
+@pytest.mark.parametrize("place", [{"folder": "inbox"}, {"folder": "inbox/a", "filename": "b"}])
+def test_no_file_is_put_where_a_connection_reads(
+    place: dict[str, str], api: Api, origin_free_url: str
+) -> None:
+    error = _fail(api, origin_free_url, "field_invalid", **place)
+    assert error["param"] == "folder"
+    assert "a place for sources" in str(error["message"])
+
+
+def test_a_key_of_a_connection_that_its_store_refuses_is_worth_another_try(
+    api: Api, picture: bytes, archive: S3ObjectStore, name: str
+) -> None:
+    archive.put(name, picture, HEADERS, overwrite=False)
+    error = _fail(api, f"s3://locked-out/{name}", "source_unavailable")
+    assert error["message"] == (
+        "The store of 's3://locked-out' refuses the connection's key, clock or region "
+        "(SignatureDoesNotMatch)."
+    )
+
+
 @pytest.fixture
 def origin_free_url(source: Origin, picture: bytes) -> str:
     """A source of no connection."""
@@ -539,7 +599,8 @@ def test_a_redirect_of_a_connections_server_is_not_followed(
     asked = source.serve("/from-endpoint.jpg", picture)
     for number, target in enumerate((asked, hidden.url("/plain.jpg"), "http://169.254.169.254/")):
         hidden.redirect(f"/odd/{number}.jpg", target)
-        _fail(api, f"s3://odd/{number}.jpg", "source_invalid")
+        error = _fail(api, f"s3://odd/{number}.jpg", "source_unavailable")
+        assert "key, clock or region (302)" in str(error["message"])
     assert source.list_served("/from-endpoint.jpg") == []
 
 
@@ -631,4 +692,4 @@ def test_no_signed_address_is_written_down_anywhere(
     answers = [api.get("/tasks?limit=100").text, api.get("/files?limit=100").text]
     for written in (*logs, *rows, *answers):
         assert "X-Amz-" not in written
-        assert "Signature" not in written
+        assert "Signature=" not in written
