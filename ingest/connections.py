@@ -26,11 +26,15 @@ from pydantic import (
     model_validator,
 )
 
+from ingest.errors import FieldInvalid
 from ingest.ids import Prefix, is_id
-from ingest.urls import CONNECTION_NAME, ObjectUrl
+from ingest.urls import CONNECTION_NAME, ObjectUrl, parse_source_url
 
 # No query or fragment, since paths are put behind; no user, since links are shown to everybody.
 BASE_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+# What boto3 takes; compose names with an underscore are none of it.
+_HOST_NAME = re.compile(r"((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9-]{1,63}(?<!-)\.?")
+_REGION = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 # SeaweedFS drops a slash that comes first or behind another, and takes backslashes for slashes.
 _AMBIGUOUS = re.compile(r"^/|//|\\")
 
@@ -62,7 +66,7 @@ class Connection(BaseModel):
     bucket: str = Field(min_length=3, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     prefix: str = Field("", max_length=1024)
     endpoint: str | None = Field(None, max_length=2048)
-    region: str | None = Field(None, min_length=1, max_length=64)
+    region: str | None = None
     access_key_id: SecretStr | None = Field(None, min_length=1)
     secret_access_key: SecretStr | None = Field(None, min_length=1)
     addressing: Addressing | None = Field(None, strict=False)
@@ -86,7 +90,19 @@ class Connection(BaseModel):
             raise ValueError(
                 "must start with http:// or https:// and a host, and have no user, query or '#'"
             )
+        if value is not None and not _names_server(value):
+            raise ValueError(
+                "has a host or port that S3 clients do not take; a host is an address, or labels "
+                "of a-z, 0-9 and '-'"
+            )
         return value if value is None else value.rstrip("/")
+
+    @field_validator("region")
+    @classmethod
+    def _check_region(cls, value: str | None) -> str | None:
+        if value is not None and _REGION.fullmatch(value) is None:
+            raise ValueError("must be of a-z, 0-9 and '-'")
+        return value
 
     @field_validator("projects", mode="before")
     @classmethod
@@ -175,6 +191,14 @@ def find_connection(
         if one.name == url.connection and one.allows(project_id, url.key):
             return one
     return None
+
+
+def _names_server(endpoint: str) -> bool:
+    try:
+        host = parse_source_url(endpoint).host
+    except FieldInvalid:
+        return False
+    return endpoint.isascii() and (":" in host or _HOST_NAME.fullmatch(host) is not None)
 
 
 def _is_project_id(value: object) -> bool:

@@ -14,9 +14,17 @@ from pathlib import Path
 
 from ingest.config import Settings
 from ingest.connections import Addressing, Connection, find_connection
-from ingest.errors import ServiceError, SourceForbidden, SourceUnavailable
-from ingest.urls import ObjectUrl, SourceUrl, parse_source_url
+from ingest.errors import (
+    ConfigError,
+    FieldInvalid,
+    ServiceError,
+    SourceForbidden,
+    SourceUnavailable,
+)
+from ingest.logs import get_logger
+from ingest.urls import MAX_URL_BYTES, ObjectUrl, SourceUrl, parse_source_url
 from storage.objects import s3
+from storage.objects.refusals import CredentialsMissing
 from storage.objects.s3_client import S3Models, find_ca_file, make_models
 from storage.objects.store import ObjectStore
 from workers.bucket_answers import BucketJudge
@@ -39,7 +47,7 @@ class SourceBucket:
         """Return an address that reads an object now.
 
         Raises:
-            SourceUnavailable: the connection has no credentials now.
+            SourceUnavailable: the connection has no credentials now, or none that fit.
         """
         return _sign(self.store, self.connection.name, key)
 
@@ -73,7 +81,7 @@ class SourceBuckets:
 
         Raises:
             SourceForbidden: there is none, whatever the reason.
-            SourceUnavailable: the connection has no credentials now.
+            SourceUnavailable: the connection has no credentials now, or cannot be used.
         """
         found = find_connection(self._settings.s3_sources, project_id, url)
         if found is None:
@@ -93,9 +101,14 @@ class SourceBuckets:
             self._opened.clear()
 
     def _open_bucket(self, settings: Settings, connection: Connection) -> SourceBucket:
-        store = s3.connect(
-            describe_store(settings, connection), pool_size=self._pool_size, models=self._models
-        )
+        own = describe_store(settings, connection)
+        try:
+            store = s3.connect(own, pool_size=self._pool_size, models=self._models)
+        except ConfigError as error:
+            get_logger(__name__).error(
+                "connection.unusable", connection=connection.name, reason=error.message
+            )
+            raise _make_unusable(connection.name) from error
         # Any key tells where all are: path or host, AWS's regions, the operator's endpoint.
         sample = _sign(store, connection.name, connection.prefix + "key")
         ca_file = find_ca_file()
@@ -130,6 +143,22 @@ def describe_store(settings: Settings, connection: Connection) -> Settings:
 
 def _sign(store: ObjectStore, name: str, key: str) -> SourceUrl:
     try:
-        return parse_source_url(store.presign(key, _SIGNED_FOR_S, public=False))
-    except ServiceError as error:
+        signed = store.presign(key, _SIGNED_FOR_S, public=False)
+    except CredentialsMissing as error:
         raise SourceUnavailable(f"'s3://{name}' has no credentials to sign with.") from error
+    except ServiceError as error:
+        raise _make_unusable(name) from error
+    # Credentials may come with a token of any length.
+    if len(signed) > MAX_URL_BYTES:
+        raise SourceUnavailable(
+            f"'s3://{name}' signs longer addresses than the {MAX_URL_BYTES} bytes that are taken."
+        )
+    try:
+        return parse_source_url(signed)
+    except FieldInvalid as error:
+        raise _make_unusable(name) from error
+
+
+def _make_unusable(name: str) -> SourceUnavailable:
+    # Why may hold the endpoint, which is no user's business.
+    return SourceUnavailable(f"'s3://{name}' cannot be used as it is set up.")

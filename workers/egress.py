@@ -49,6 +49,12 @@ from workers.resolving import Resolver
 from workers.watchdog import Call, Cancellation, Watchdog
 
 _LAST_BYTES = 16 * 1024
+_REFUSED = "the handshake was refused"
+_UNTRUSTED = "the certificate is not trusted"
+_UNTIMELY = "the certificate is not valid at this time"
+_MISNAMED = "the certificate is for another name"
+# OpenSSL's x509_vfy.h: not yet valid, expired, another name, another address.
+_VERIFY_CODES = {9: _UNTIMELY, 10: _UNTIMELY, 62: _MISNAMED, 64: _MISNAMED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +226,7 @@ class Egress:
         except (requests.exceptions.RequestException, HTTPError) as error:
             if call.aborted:
                 raise _give_up() from error
-            name = self.policy.name(url.host)
-            raise _explain_failure(name, error, late=call.expired) from error
+            raise _explain_failure(self.policy, url.host, error, late=call.expired) from error
         finally:
             call.pause()
             self._current.call = None
@@ -252,11 +257,13 @@ def _give_up() -> SourceUnavailable:
     return SourceUnavailable("The connection to the source was given up.")
 
 
-def _explain_failure(host: str, error: Exception, *, late: bool) -> IngestError:
+def _explain_failure(policy: Policy, host: str, error: Exception, *, late: bool) -> IngestError:
+    host = policy.name(host)
     if late or isinstance(error, requests.exceptions.Timeout):
         return SourceTimeout(f"'{host}' did not answer in time.")
     if isinstance(error, requests.exceptions.SSLError):
-        return SourceTls(f"TLS with '{host}' failed: {_explain_tls(error)}.")
+        why = _explain_tls(error, is_host_told=policy.only is None).removesuffix(".")
+        return SourceTls(f"TLS with '{host}' failed: {why}.")
     if isinstance(error, requests.exceptions.InvalidHeader):
         return SourceInvalid("The source sent contradicting lengths.")
     if isinstance(error, requests.exceptions.RequestException) and not _breaks_http(error):
@@ -400,14 +407,18 @@ def _judge(host: str, address: str, port: int, policy: Policy) -> None:
         )
 
 
-def _explain_tls(error: requests.exceptions.SSLError) -> str:
+def _explain_tls(error: requests.exceptions.SSLError, *, is_host_told: bool) -> str:
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, SSLError) and reason.args:
             inner = reason.args[0]
+            if not is_host_told:
+                # What OpenSSL says quotes the name that was asked for.
+                code = getattr(inner, "verify_code", None)
+                return _REFUSED if code is None else _VERIFY_CODES.get(code, _UNTRUSTED)
             return str(getattr(inner, "verify_message", None) or getattr(inner, "reason", inner))
         arguments = reason.args
         reason = getattr(reason, "reason", None) or (
             arguments[0] if arguments and isinstance(arguments[0], BaseException) else None
         )
-    return "the handshake was refused"
+    return _REFUSED

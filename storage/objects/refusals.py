@@ -51,6 +51,10 @@ TRANSIENT_CODES = frozenset(
 )
 
 
+class CredentialsMissing(StorageUnavailable):
+    """Whatever is to give out credentials gave none; to whoever asks for no more, a store away."""
+
+
 class Verb(StrEnum):
     """What a store is asked for, in the words of an error."""
 
@@ -131,5 +135,5 @@ def explain_silence(verb: Verb, error: Exception) -> StorageUnavailable:
     """Return the error for a request that was not answered, or could not be sent."""
     name = type(error).__name__
     if isinstance(error, NoCredentialsError | CredentialRetrievalError):
-        return StorageUnavailable(f"There are no credentials to {verb} with ({name}).")
+        return CredentialsMissing(f"There are no credentials to {verb} with ({name}).")
     return StorageUnavailable(f"The object store did not answer a request to {verb} ({name}).")

@@ -331,6 +331,8 @@ class S3ObjectStore:
             params["ResponseContentDisposition"] = headers.content_disposition
         client = self._public_client if public else self._client
         with self._translate(Verb.SIGN):
+            # boto3 lets through what a provider of theirs raises.
+            self._wire.freeze_credentials()
             # The method is part of what is signed.
             operation = "head_object" if head else "get_object"
             return client.generate_presigned_url(operation, Params=params, ExpiresIn=ttl_s)

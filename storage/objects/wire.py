@@ -29,7 +29,7 @@ import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -133,6 +133,17 @@ class Wire:
         """
         self._ask(Verb.READ_BUCKET, "HEAD", "", "", b"", {})
 
+    def freeze_credentials(self) -> ReadOnlyCredentials:
+        """Return the credentials as they are now, refreshed where they have to be.
+
+        Raises:
+            NoCredentialsError, CredentialRetrievalError: whatever goes wrong with them.
+        """
+        if self._credentials is None:
+            raise NoCredentialsError
+        with _telling_of_credentials(self._credentials, but=NoCredentialsError):
+            return self._credentials.get_frozen_credentials()
+
     def close(self) -> None:
         """Close the pooled connections."""
         if "_place" in self.__dict__:
@@ -175,11 +186,9 @@ class Wire:
             target += f"?{query}"
         request = AWSRequest(method, place.root + target, headers={"Host": place.host, **headers})
         request.context.update(_UNSIGNED)
-        if self._credentials is None:
-            raise NoCredentialsError
-        with _telling_of_credentials(self._credentials, but=NoCredentialsError):
-            frozen = self._credentials.get_frozen_credentials()
-        S3SigV4Auth(frozen, "s3", self._client.meta.region_name).add_auth(request)
+        S3SigV4Auth(self.freeze_credentials(), "s3", self._client.meta.region_name).add_auth(
+            request
+        )
         view = memoryview(body)
         answer = place.pool.urlopen(
             method,

@@ -137,6 +137,43 @@ def test_no_certificate_of_the_environment_is_trusted(
             egress.close()
 
 
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (TlsCase.EXPIRED, "the certificate is not valid at this time"),
+        (TlsCase.WRONG_HOST, "the certificate is for another name"),
+        (TlsCase.UNKNOWN_CA, "the certificate is not trusted"),
+        (TlsCase.SELF_SIGNED, "the certificate is not trusted"),
+    ],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_certificate_that_is_refused_is_told_of_in_one_sentence_and_without_a_host_of_ours(
+    host: str,
+    case: TlsCase,
+    reason: str,
+    certificates: Certificates,
+    tls_origins: dict[TlsCase, Origin],
+) -> None:
+    port = tls_origins[case].port
+    only = Endpoint(host, port, "s3://archive")
+    allowed = frozenset({f"127.0.0.1:{port}"})
+    for policy in (
+        Policy(1, 1, ca_file=certificates.ca_file, only=only),
+        Policy(1, 1, allowed, certificates.ca_file),
+    ):
+        egress = Egress(policy)
+        try:
+            with pytest.raises(SourceTls) as caught:
+                _fetch(egress, f"https://{host}:{port}/")
+        finally:
+            egress.close()
+        message = caught.value.message
+        assert message.endswith(".")
+        assert not message.endswith("..")
+        if policy.only is not None:
+            assert message == f"TLS with 's3://archive' failed: {reason}."
+
+
 def test_tls_where_plain_http_is_spoken_is_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -92,6 +92,32 @@ BAD = {
         "'endpoint' must start",
     ),
     "an endpoint with a user": ({"archive": {"endpoint": "http://u:hunter3@h"}}, "'endpoint'"),
+    "an endpoint with an underscore": (
+        {"archive": {"endpoint": "http://hunter3_server:9000"}},
+        "'endpoint' has a host or port",
+    ),
+    "an endpoint with a port too high": ({"archive": {"endpoint": "http://h:99999"}}, "host or p"),
+    "an endpoint with port 0": ({"archive": {"endpoint": "http://h:0"}}, "'endpoint' has a host"),
+    "an endpoint with a port of letters": (
+        {"archive": {"endpoint": "http://h:hunter3"}},
+        "host or",
+    ),
+    "an endpoint without a host": (
+        {"archive": {"endpoint": "http://:80"}},
+        "'endpoint' has a host",
+    ),
+    "an endpoint with a dash first": ({"archive": {"endpoint": "http://-h"}}, "'endpoint' has"),
+    "an endpoint with an empty label": ({"archive": {"endpoint": "http://a..b"}}, "'endpoint' has"),
+    "an endpoint of no address": ({"archive": {"endpoint": "http://[::hunter]"}}, "'endpoint' has"),
+    "an endpoint with a zone": (
+        {"archive": {"endpoint": "http://[fe80::1%251]"}},
+        "'endpoint' has",
+    ),
+    "an endpoint outside ascii": ({"archive": {"endpoint": "http://\u00fc.example"}}, "'endpoint'"),
+    "a region of digits": ({"archive": {"region": "333"}}, "'region' must"),
+    "a region with a dot": ({"archive": {"region": "hunter.3"}}, "'region' must"),
+    "a region with a dash at its end": ({"archive": {"region": "hunter-"}}, "'region' must"),
+    "an empty region": ({"archive": {"region": ""}}, "'region'"),
     "half a pair of keys": ({"archive": {"access_key_id": "hunter3"}}, "set both"),
     "the other half": ({"archive": {"secret_access_key": "hunter3"}}, "set both"),
     "an empty key": ({"archive": {**KEYS, "access_key_id": ""}}, "'access_key_id'"),
@@ -195,3 +221,18 @@ def test_a_key_that_our_own_store_may_take_for_another_is_no_key_of_it(key: str)
 @pytest.mark.parametrize("key", ["a", "a/b", "a/b/", "in/.a", "in/a..b/c"])
 def test_any_other_key_is_one(key: str) -> None:
     assert parse(archive={})[0].allows(ONE, key)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://h",
+        "https://S3.Example.:8443/base",
+        "http://[::1]:9000",
+        "http://10.0.0.1:9000",
+        "http://minio-1:9000",
+        "http://xn--4ca.example",
+    ],
+)
+def test_an_endpoint_that_boto3_takes_is_taken(endpoint: str) -> None:
+    assert parse(far={"endpoint": endpoint, "region": "us-gov-west-1"})[0].endpoint == endpoint

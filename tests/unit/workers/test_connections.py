@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from botocore.credentials import Credentials
 from pydantic import SecretStr
 
 from ingest.config import Settings, load_settings
@@ -12,6 +13,7 @@ from ingest.connections import Addressing, Connection
 from ingest.errors import SourceForbidden, SourceUnavailable, StorageUnavailable
 from ingest.urls import ObjectUrl
 from storage.objects.memory import MemoryObjectStore
+from storage.objects.refusals import CredentialsMissing
 from storage.objects.store import ObjectHeaders
 from workers.connections import SourceBucket, SourceBuckets, describe_store
 from workers.egress import Egress, Policy
@@ -155,8 +157,16 @@ def test_what_a_project_may_not_read_is_refused_alike_and_before_anything_is_ope
     assert opened.count == 0
 
 
-class Keyless(MemoryObjectStore):
-    """Has no credentials to sign with."""
+class Refusing(MemoryObjectStore):
+    """Signs nothing.
+
+    Args:
+        error: why.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
 
     def presign(
         self,
@@ -169,11 +179,64 @@ class Keyless(MemoryObjectStore):
     ) -> str:
         """Fail."""
         del key, ttl_s, headers, public, head
-        raise StorageUnavailable("NoCredentialsError")
+        raise self._error
 
 
-def test_a_connection_without_credentials_is_a_source_that_is_away_not_our_store() -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CredentialsMissing("x"), "'s3://archive' has no credentials to sign with."),
+        (StorageUnavailable("x"), "'s3://archive' cannot be used as it is set up."),
+    ],
+)
+def test_a_connection_that_cannot_sign_is_a_source_that_is_away_not_our_store(
+    error: Exception, message: str
+) -> None:
     connection = load(archive={}).s3_sources[0]
-    bucket = SourceBucket(connection, Keyless(), Egress(Policy(1, 1)))
-    with pytest.raises(SourceUnavailable, match="'s3://archive'"):
+    bucket = SourceBucket(connection, Refusing(error), Egress(Policy(1, 1)))
+    with pytest.raises(SourceUnavailable) as caught:
         bucket.sign("a")
+    assert caught.value.message == message
+
+
+def test_a_signed_address_that_is_longer_than_any_is_a_source_that_is_away() -> None:
+    settings = load(archive={**KEYS, "access_key_id": "A" * 9000})
+    buckets = SourceBuckets(settings, pool_size=1)
+    with pytest.raises(SourceUnavailable, match=r"'s3://archive' signs longer addresses than"):
+        buckets.find(ONE, ObjectUrl("archive", "a"))
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, RuntimeError])
+def test_whatever_a_provider_of_credentials_raises_there_are_none(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise error("hunter2")
+
+    monkeypatch.setattr(Credentials, "get_frozen_credentials", fail)
+    buckets = SourceBuckets(load(archive={}), pool_size=1)
+    with pytest.raises(SourceUnavailable, match="'s3://archive' has no credentials"):
+        buckets.find(ONE, ObjectUrl("archive", "a"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"endpoint": "http://minio_server:9000"},
+        {"endpoint": "http://minio.internal:99999"},
+        {"endpoint": "http://minio.internal:x"},
+        {"region": "minio.internal"},
+    ],
+    ids=lambda fields: "-".join(fields.values()),
+)
+def test_a_connection_that_is_set_up_wrong_is_told_by_its_name_alone(
+    broken: dict[str, str],
+) -> None:
+    settings = load(archive={**KEYS, "endpoint": "http://minio.internal:9000"})
+    # Past the checks of the setting, in case boto3 takes less than they do.
+    wrong = settings.s3_sources[0].model_copy(update=broken)
+    settings = settings.model_copy(update={"s3_sources": (wrong,)})
+    buckets = SourceBuckets(settings, pool_size=1)
+    with pytest.raises(SourceUnavailable) as caught:
+        buckets.find(ONE, ObjectUrl("archive", "a"))
+    assert caught.value.message == "'s3://archive' cannot be used as it is set up."
