@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ingest.config import MAX_PARTS, MIB
 from ingest.connections import CopyWay
 from ingest.disposition import find_source_name
-from ingest.errors import SourceTimeout
+from ingest.errors import SourceTimeout, StorageUnavailable, UploadLost
 from ingest.formats import SNIFF_BYTES
 from ingest.logs import get_logger
 from ingest.model import File
@@ -36,6 +36,7 @@ from workers.stream import Stream
 # No memory here depends on it, and few requests cost little; but a part must be done well within
 # the time limit of one request, and between two of them the lease is looked at.
 PART_BYTES = 128 * MIB
+_STORE_CODES = frozenset({StorageUnavailable.code, UploadLost.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ def plan_copy(attempt: Attempt, source: Stream, found: Resumption | None) -> Cop
     if not connection.in_own_store or connection.copy_way is not CopyWay.SERVER:
         return None
     if found is not None or attempt.lease.task.order.checksum is not None:
+        return None
+    before = attempt.lease.previous_error
+    # A store that fails at copies, or takes too long over a part of one, may take the bytes.
+    if before is not None and before.code in _STORE_CODES:
         return None
     if source.etag is None or source.size_bytes is None:
         return None

@@ -19,9 +19,20 @@ from ingest.errors import (
 # "409" and "412" are what a HEAD, which has no body, leaves of a code.
 EXISTS_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
-# A store, or a policy of its owner's, that copies nothing, or nothing of this kind.
+# A store, or a policy of its owner's, that copies nothing, or nothing of this kind. The numbers are
+# what botocore makes of an answer without a body, the empty one what it makes of a page of HTML.
 NO_COPY_CODES = frozenset(
-    {"AccessDenied", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"}
+    {
+        "",
+        "403",
+        "405",
+        "501",
+        "AccessDenied",
+        "InvalidArgument",
+        "InvalidRequest",
+        "MethodNotAllowed",
+        "NotImplemented",
+    }
 )
 DENIED_CODES = frozenset({"403", "AccessDenied"})
 _LOST_CODES = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
@@ -128,6 +139,9 @@ def explain_copy_refusal(refusal: Refusal, bucket: str) -> HeadraceError:
         return SourceNotFound("The object is not in its bucket any more.")
     if refusal.code in EXISTS_CODES:
         return SourceChanged("The object was replaced while it was copied.")
+    # The upload was begun in the other one.
+    if refusal.code in _NO_BUCKET_CODES:
+        return SourceNotFound("The bucket of the object is not there any more.")
     return explain_refusal(refusal, Verb.COPY_PART, bucket)
 
 

@@ -179,11 +179,16 @@ class S3ObjectStore:
                 if code in NO_COPY_CODES:
                     return None
                 raise explain_copy_refusal(Refusal(code), self._bucket) from error
-            copied = answer["CopyPartResult"]
-            # SeaweedFS leaves out the quotes here, and nowhere else.
-            etag = '"' + copied["ETag"].strip('"') + '"'
-            checksum = copied.get("ChecksumCRC32C")
-            return Part(number, etag, None if checksum is None else _decode_crc32c(checksum))
+        copied = answer.get("CopyPartResult", {})
+        # SeaweedFS leaves out the quotes here, and nowhere else.
+        etag, told = copied.get("ETag", "").strip('"'), copied.get("ChecksumCRC32C")
+        # What has no checksum cannot be completed where parts need one.
+        if not etag or (self.wants_part_checksums and told is None):
+            return None
+        checksum = None
+        if self.wants_part_checksums and told is not None:
+            checksum = _decode_crc32c(told)
+        return Part(number, f'"{etag}"', checksum)
 
     def complete(self, upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
         """Make the object visible."""

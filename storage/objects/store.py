@@ -26,7 +26,7 @@ Obligations of every implementation (tests/contract checks each on all of them):
 - ``copy_part`` reads an object of this store, in whatever bucket the account may read, only while
   it has the ETag that was named; what it stores is a part like any other. ``SourceChanged`` and
   ``SourceNotFound`` say that the object is another, or gone. None says that the store, or its
-  rules, copy nothing of the kind: then the bytes have to be sent.
+  rules, copy nothing of the kind, or tell too little of the part: then the bytes have to be sent.
 - ``find_sha256`` tells only what the store itself has verified of the whole object, never what
   somebody wrote into its metadata.
 - Each body is checked on its way: a store that received other bytes than the checksum is of refuses

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from botocore.stub import Stubber
 
+from ingest.config import S3Checksum, Settings
 from ingest.errors import (
     HeadraceError,
     SourceChanged,
@@ -15,6 +16,7 @@ from ingest.errors import (
     StorageUnavailable,
     UploadLost,
 )
+from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import (
     CopySource,
@@ -237,7 +239,17 @@ def copy_part(store: S3ObjectStore) -> Part | None:
 
 @pytest.mark.parametrize(
     "code",
-    ["AccessDenied", "InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"],
+    [
+        "AccessDenied",
+        "InvalidArgument",
+        "InvalidRequest",
+        "MethodNotAllowed",
+        "NotImplemented",
+        "403",
+        "405",
+        "501",
+        "",
+    ],
 )
 def test_a_server_that_does_not_copy_is_no_failure(
     code: str, store: S3ObjectStore, server: Stubber
@@ -252,7 +264,7 @@ def test_a_server_that_does_not_copy_is_no_failure(
         ("NoSuchKey", SourceNotFound),
         ("PreconditionFailed", SourceChanged),
         ("NoSuchUpload", UploadLost),
-        ("NoSuchBucket", StorageUnavailable),
+        ("NoSuchBucket", SourceNotFound),
         ("SlowDown", StorageUnavailable),
         ("InternalError", StorageUnavailable),
     ],
@@ -265,22 +277,49 @@ def test_a_copy_that_fails_says_whose_fault_it_is(
         copy_part(store)
 
 
+COPY_OF = {
+    **PARTS_OF,
+    "PartNumber": 1,
+    "CopySource": {"Bucket": "archive", "Key": "b"},
+    "CopySourceIfMatch": '"e"',
+    "CopySourceRange": "bytes=0-0",
+}
+
+
+@pytest.mark.parametrize("etag", ["abc", '"abc"'])
 def test_the_etag_of_a_copied_part_is_quoted_and_its_checksum_read(
-    store: S3ObjectStore, server: Stubber
+    etag: str, store: S3ObjectStore, server: Stubber
 ) -> None:
-    asked = {
-        **PARTS_OF,
-        "PartNumber": 1,
-        "CopySource": {"Bucket": "archive", "Key": "b"},
-        "CopySourceIfMatch": '"e"',
-        "CopySourceRange": "bytes=0-0",
-    }
-    for etag in ("abc", '"abc"'):
-        result = {"CopyPartResult": {"ETag": etag, "ChecksumCRC32C": "AAAAAg=="}}
-        server.add_response("upload_part_copy", result, asked)
-        assert copy_part(store) == Part(1, '"abc"', 2)
-    server.add_response("upload_part_copy", {"CopyPartResult": {"ETag": "abc"}}, asked)
-    assert copy_part(store) == Part(1, '"abc"', None)
+    result = {"CopyPartResult": {"ETag": etag, "ChecksumCRC32C": "AAAAAg=="}}
+    server.add_response("upload_part_copy", result, COPY_OF)
+    assert copy_part(store) == Part(1, '"abc"', 2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"CopyPartResult": {}}, {"CopyPartResult": {"ChecksumCRC32C": "AAAAAg=="}}],
+    ids=["nothing", "no result", "no etag"],
+)
+def test_a_copy_that_names_no_part_is_none(
+    answer: dict[str, object], store: S3ObjectStore, server: Stubber
+) -> None:
+    server.add_response("upload_part_copy", answer, COPY_OF)
+    assert copy_part(store) is None
+
+
+@pytest.mark.parametrize("told", [{}, {"ChecksumCRC32C": "AAAAAg=="}], ids=["untold", "told"])
+@pytest.mark.parametrize("checksum", list(S3Checksum))
+def test_a_copied_part_has_the_checksum_that_completing_wants_or_is_none(
+    checksum: S3Checksum, told: dict[str, str], settings: Settings
+) -> None:
+    store = s3.connect(settings.model_copy(update={"s3_checksum": checksum}), pool_size=1)
+    with Stubber(store._client) as server:
+        server.add_response("upload_part_copy", {"CopyPartResult": {"ETag": "e", **told}}, COPY_OF)
+        part = copy_part(store)
+    if checksum is S3Checksum.MD5:
+        assert part == Part(1, '"e"', None)
+    else:
+        assert part == (Part(1, '"e"', 2) if told else None)
 
 
 @pytest.mark.parametrize("code", ["403", "404", "412"])

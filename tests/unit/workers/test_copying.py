@@ -12,6 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.config import MAX_OBJECT_BYTES, MAX_PARTS, MIB, load_settings
+from ingest.errors import (
+    HeadraceError,
+    LeaseLost,
+    SourceChanged,
+    SourceUnavailable,
+    StorageUnavailable,
+    UploadLost,
+)
 from ingest.model import Checkpoint
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import CopySource
@@ -90,6 +98,25 @@ def test_a_long_object_of_our_own_store_is_copied_if_its_etag_holds() -> None:
 )
 def test_what_cannot_or_need_not_be_copied_is_downloaded(attempt: Attempt, source: Stream) -> None:
     assert plan_copy(attempt, source, None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "copied"),
+    [
+        (StorageUnavailable("x"), False),
+        (UploadLost("x"), False),
+        (LeaseLost("x"), True),
+        (SourceChanged("x"), True),
+        (SourceUnavailable("x"), True),
+    ],
+    ids=lambda value: value.code if isinstance(value, HeadraceError) else "",
+)
+def test_what_the_store_failed_at_in_the_attempt_before_is_downloaded(
+    error: HeadraceError, *, copied: bool
+) -> None:
+    attempt = begin("s3://archive/a")
+    attempt.held.lease = replace(attempt.lease, previous_error=error.as_failure())
+    assert (plan_copy(attempt, opened(), None) is not None) is copied
 
 
 def test_a_download_that_an_earlier_attempt_began_is_gone_on_with() -> None:
