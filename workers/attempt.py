@@ -73,10 +73,15 @@ class Attempt:
             return self.tools.sources.find(self.lease.task.project_id, self.url)
         return None
 
-    def start_again(self) -> None:
-        """Drop what an earlier attempt has left: store or source would not go on with it."""
-        self.checkpoints.abandon()
+    def start_again(self) -> bool:
+        """Drop what is there of an upload: store or source would not go on with it.
+
+        Returns:
+            Whether it is gone; see :meth:`workers.checkpoints.Checkpoints.abandon`.
+        """
+        gone = self.checkpoints.abandon()
         self.placement.begun_by = self.checkpoints.begun_by
+        return gone
 
 
 def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:

@@ -190,22 +190,28 @@ class Checkpoints:
                 return
             self._unnoted.clear()
 
-    def abandon(self) -> None:
+    def abandon(self) -> bool:
         """Abort the upload, unless it is another attempt's by now; a silent store keeps it.
 
         What is kept is found again by its row, by the next attempt or by the sweep.
+
+        Returns:
+            Whether there is none any more, nor a row of one: then this attempt may begin another.
         """
         if self._upload is None:
-            return
+            return True
+        gone = False
         with suppress(ServiceError):
             with self._database.transaction() as connection:
                 if not uploads.may_abort(connection, self._lease, self.begun_by):
-                    return
+                    return False
             self._store.abort(self._upload)
             with self._database.transaction() as connection:
                 uploads.drop(connection, self._lease.task.id, self.begun_by)
+            gone = True
         self._upload = None
         self.begun_by = self._lease.attempt
+        return gone
 
     def leave(self) -> None:
         """Leave the upload to the next attempt, if it is any good to one; or abort it."""

@@ -73,7 +73,8 @@ class SourceBuckets:
         self._pool_size = pool_size
         self._models = models or make_models()
         self._open = open_bucket or self._open_bucket
-        self._lock = threading.Lock()
+        # Opening may have to wait for credentials, and no other connection waits for them.
+        self._locks = {one.name: threading.Lock() for one in settings.s3_sources}
         self._opened: dict[str, SourceBucket] = {}
 
     def find(self, project_id: str, url: ObjectUrl) -> SourceBucket:
@@ -86,19 +87,17 @@ class SourceBuckets:
         found = find_connection(self._settings.s3_sources, project_id, url)
         if found is None:
             raise SourceForbidden("No connection of this project reads the source any more.")
-        with self._lock:
-            opened = self._opened.get(found.name)
-            if opened is None:
-                opened = self._open(self._settings, found)
-                self._opened[found.name] = opened
+        if (opened := self._opened.get(found.name)) is not None:
+            return opened
+        with self._locks[found.name]:
+            if (opened := self._opened.get(found.name)) is None:
+                opened = self._opened[found.name] = self._open(self._settings, found)
             return opened
 
     def close(self) -> None:
-        """Close every door that was opened."""
-        with self._lock:
-            for one in self._opened.values():
-                one.egress.close()
-            self._opened.clear()
+        """Close every door that was opened so far."""
+        while self._opened:
+            self._opened.popitem()[1].egress.close()
 
     def _open_bucket(self, settings: Settings, connection: Connection) -> SourceBucket:
         own = describe_store(settings, connection)

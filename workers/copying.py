@@ -6,7 +6,9 @@ once and only where nothing is. Invariants:
 
 - A copy is no way around a limit: length, type, time and lease are judged as in a download. What
   has a checksum to be verified is downloaded, since a copy is verified by nobody.
-- Nothing is being copied any more when :func:`copy_source` returns or raises.
+- No request to copy is waited for any more when :func:`copy_source` returns or raises. A store that
+  was given up on in the middle of one may still be at it: what comes of that lies in an upload that
+  is aborted, or swept.
 - An attempt that dies leaves an upload that nobody goes on with: it is aborted and copied anew.
 - A SHA-256 is told where the store has verified one of the whole object, and else not at all.
 """
@@ -93,7 +95,8 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
         is left of the attempt to.
 
     Raises:
-        IngestError, ServiceError: whatever ends the attempt.
+        StorageUnavailable: or something may be left of the attempt to.
+        IngestError, ServiceError: whatever else ends the attempt.
     """
     head = _read_head(source)
     source.close()
@@ -113,7 +116,10 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
     parts = _copy_parts(attempt, plan, upload, deadline)
     if parts is None:
         get_logger(__name__).warning("copy.refused", connection=plan.bucket.connection.name)
-        attempt.start_again()
+        # Another upload of this attempt's would have the row of this one, which nobody would know.
+        if not attempt.start_again():
+            raise StorageUnavailable("The upload of a copy that was refused could not be dropped.")
+        attempt.held.report(0, plan.size_bytes)
         return None
     attempt.held.check()
     attempt.placement.complete(upload, parts, plan.size_bytes)

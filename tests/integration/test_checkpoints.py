@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import delete, update
 
-from ingest.errors import DatabaseUnavailable, LeaseLost
+from ingest.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
 from ingest.model import Lease, Project, Task
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import ObjectHeaders, Part, Upload
@@ -256,6 +256,34 @@ def test_an_attempt_that_lost_its_lease_leaves_the_upload_to_the_one_that_has_it
     with pytest.raises(LeaseLost):
         late.note(objects.put_part(upload, 2, CONTENT[8:16]), b"digests")
     assert [one.upload for one in objects.list_uploads()] == [upload]
+
+
+def test_it_is_told_whether_an_upload_is_gone(
+    records: Database,
+    objects: MemoryObjectStore,
+    make_task: MakeTask,
+    claim: Claim,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begin(lease_s: float = 30) -> Checkpoints:
+        held = _hold(claim(make_task(), lease_s=lease_s))
+        checkpoints = Checkpoints(records, objects, held, most_part_bytes=PART_BYTES)
+        checkpoints.begin("k", HEADERS, part_bytes=8, size_bytes=28, etag=None, head=b"")
+        return checkpoints
+
+    def refuse(_: Upload) -> None:
+        raise StorageUnavailable("On purpose.")
+
+    gone = begin()
+    assert gone.abandon()
+    assert gone.abandon()
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "abort", refuse)
+        assert not begin().abandon()
+    lost = begin()
+    with records.transaction() as connection:
+        connection.exec_driver_sql("UPDATE uploads SET adopted_by = adopted_by + 1")
+    assert not lost.abandon()
 
 
 def test_a_cancelled_tasks_upload_is_aborted_by_its_attempt(

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -20,7 +21,7 @@ from sqlalchemy import func, select
 
 from ingest.config import MIB, Settings, load_settings
 from ingest.errors import LeaseLost, SourceChanged, StorageUnavailable
-from ingest.model import Task
+from ingest.model import File, Task
 from ingest.states import Status
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import CopySource, ObjectHeaders, Part, Upload
@@ -35,6 +36,7 @@ from workers import copying, pipeline
 from workers.app import build_tools
 from workers.attempt import Tools
 from workers.pipeline import Pipeline
+from workers.storing import store_source
 
 PART_BYTES = 5 * MIB
 SIZE_BYTES = 3 * PART_BYTES + MIB
@@ -250,16 +252,58 @@ def test_what_the_store_refuses_to_copy_is_downloaded_in_the_same_attempt(
     task: Task,
     content: bytes,
     answer_copies: Callable[[Answer], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = answer_copies(lambda number, copy: None if number == refused else copy())
+    told = []
+
+    def look(*given: Any) -> File:
+        tools.leases.beat()
+        transfer = tools.signals.read_progress([task.id])[task.id]
+        told.append((transfer.transferred_bytes, transfer.total_bytes))
+        return store_source(*given)
+
+    monkeypatch.setattr(pipeline, "store_source", look)
 
     ended, events = run(tools, task)
 
     assert (ended.status, ended.attempt, ended.error) == (Status.COMPLETE, 1, None)
     assert asked[-1] == refused
+    # What the dead copy had got to is not shown of the download.
+    assert told == [(0, SIZE_BYTES)]
     assert events.count("copy.refused") == 1
     assert "copy.done" not in events
     assert count_moved(tools) == (SIZE_BYTES, 0)
+    assert read_sha256(tools, task) == hashlib.sha256(content).hexdigest()
+    assert count_uploads(tools, task) == (0, 0)
+
+
+def test_no_upload_is_begun_where_that_of_a_refused_copy_may_be_there_still(
+    tools: Tools,
+    task: Task,
+    store: S3ObjectStore,
+    content: bytes,
+    answer_copies: Callable[[Answer], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer_copies(lambda number, copy: None if number == 2 else copy())
+
+    def refuse(_: Upload) -> None:
+        raise StorageUnavailable("On purpose.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "abort", refuse)
+        ended, _ = run(tools, task)
+
+    assert ended.status is Status.PENDING
+    assert ended.error is not None
+    assert ended.error.code == "storage_unavailable"
+    assert count_uploads(tools, task) == (1, 1)
+
+    with tools.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET next_attempt_at = NULL")
+    ended, _ = run(tools, task)
+    assert ended.status is Status.COMPLETE
     assert read_sha256(tools, task) == hashlib.sha256(content).hexdigest()
     assert count_uploads(tools, task) == (0, 0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.credentials import Credentials
@@ -129,6 +131,43 @@ def test_a_connection_is_opened_when_it_is_first_needed_and_once() -> None:
 
     assert buckets.find(TWO, ObjectUrl("archive", "b")) is first
     assert opened.count == 1
+
+
+def test_a_connection_that_takes_long_to_open_keeps_no_other_waiting_and_is_opened_once() -> None:
+    begun, may_end, opened = threading.Event(), threading.Event(), Opened()
+
+    def open_slowly(settings: Settings, connection: Connection) -> SourceBucket:
+        if connection.name == "slow":
+            begun.set()
+            assert may_end.wait(30)
+        return opened(settings, connection)
+
+    buckets = SourceBuckets(load(slow={}, archive={}), pool_size=1, open_bucket=open_slowly)
+    with ThreadPoolExecutor(3) as threads:
+        slow = [threads.submit(buckets.find, ONE, ObjectUrl("slow", "a")) for _ in range(2)]
+        try:
+            assert begun.wait(30)
+            other = threads.submit(buckets.find, ONE, ObjectUrl("archive", "a"))
+            assert other.result(30).connection.name == "archive"
+        finally:
+            may_end.set()
+        assert slow[0].result(30) is slow[1].result(30)
+    assert opened.count == 2
+
+
+def test_a_connection_that_could_not_be_opened_is_tried_again() -> None:
+    outcomes: list[Exception] = [SourceUnavailable("x")]
+    opened = Opened()
+
+    def open_later(settings: Settings, connection: Connection) -> SourceBucket:
+        if outcomes:
+            raise outcomes.pop()
+        return opened(settings, connection)
+
+    buckets = SourceBuckets(load(archive={}), pool_size=1, open_bucket=open_later)
+    with pytest.raises(SourceUnavailable):
+        buckets.find(ONE, ObjectUrl("archive", "a"))
+    assert buckets.find(ONE, ObjectUrl("archive", "a")).connection.name == "archive"
 
 
 @pytest.mark.parametrize(
