@@ -102,7 +102,13 @@ class SourceBuckets:
     def _open_bucket(self, settings: Settings, connection: Connection) -> SourceBucket:
         own = describe_store(settings, connection)
         try:
-            store = s3.connect(own, pool_size=self._pool_size, models=self._models)
+            store = s3.connect(
+                own,
+                pool_size=self._pool_size,
+                models=self._models,
+                # It may say where our own store is, and nothing of another.
+                ignores_environment=not connection.in_own_store,
+            )
         except ConfigError as error:
             get_logger(__name__).error(
                 "connection.unusable", connection=connection.name, reason=error.message

@@ -358,6 +358,7 @@ def connect(
     pool_size: int,
     patience: Patience = PATIENT,
     models: S3Models | None = None,
+    ignores_environment: bool = False,
 ) -> S3ObjectStore:
     """Build the store that the settings describe; opens no connection yet.
 
@@ -365,11 +366,12 @@ def connect(
         pool_size: connections that may be open at once.
         patience: time limits of each operation.
         models: what it shares with other stores, to take less memory.
+        ignores_environment: as :class:`storage.objects.s3_client.S3Access` takes it.
 
     Raises:
         ConfigError: boto3 does not take the endpoint.
     """
-    access = S3Access(settings, patience, models)
+    access = S3Access(settings, patience, models, ignores_environment=ignores_environment)
     endpoint = settings.s3_endpoint
     public_endpoint = settings.s3_public_endpoint or endpoint
     client = access.make_client(endpoint, pool_size)

@@ -49,12 +49,20 @@ class S3Access:
 
     Args:
         models: as :func:`make_models` makes them; its own without.
+        ignores_environment: whether ``AWS_ENDPOINT_URL`` and the like, or AWS's configuration file,
+            have no say where no endpoint is given.
     """
 
     def __init__(
-        self, settings: Settings, patience: Patience, models: S3Models | None = None
+        self,
+        settings: Settings,
+        patience: Patience,
+        models: S3Models | None = None,
+        *,
+        ignores_environment: bool = False,
     ) -> None:
         self._settings = settings
+        self._ignores_environment = ignores_environment
         self._patience = patience
         self._core = botocore.session.get_session()
         if models is not None:
@@ -92,6 +100,8 @@ class S3Access:
                     retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
                     # The environment's proxies are for the outside; the store is the operator's.
                     proxies={},
+                    # The stubs do not know it. None leaves it to AWS's own settings.
+                    ignore_configured_endpoint_urls=self._ignores_environment or None,  # type: ignore[call-arg]
                 ),
             )
         except ValueError as error:

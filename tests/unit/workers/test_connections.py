@@ -110,6 +110,17 @@ def test_the_door_of_a_connection_leads_to_where_its_addresses_do(
     buckets.close()
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_no_endpoint_of_the_environment_moves_a_connection(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://elsewhere.example:9000")
+    buckets = SourceBuckets(load(archive={**KEYS, "region": "eu-west-1"}), pool_size=1)
+    signed = buckets.find(ONE, ObjectUrl("archive", "a")).sign("a")
+    assert signed.redacted == "https://archive.s3.eu-west-1.amazonaws.com/a"
+    buckets.close()
+
+
 class Opened:
     """Opens buckets in memory, and counts."""
 
