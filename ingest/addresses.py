@@ -86,6 +86,11 @@ _IPV6_REFUSED: tuple[tuple[IPv6Network, str], ...] = tuple(
         ("ff00::/8", "multicast"),
     )
 )
+# What no server of an operator's has for its address, wherever a name of theirs may lead.
+_NO_SERVERS = frozenset(
+    {"broadcast", "link_local", "metadata", "multicast", "unspecified", "zone_id"}
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
 _IPV6_GLOBAL = IPv6Network("2000::/3")
 
 
@@ -110,3 +115,20 @@ def classify(address: IpAddress | str) -> Verdict:
         if ip in network6:
             return Verdict(allowed=False, reason=reason)
     return _PUBLIC if ip in _IPV6_GLOBAL else Verdict(allowed=False, reason="reserved")
+
+
+def may_be_server(address: IpAddress | str) -> bool:
+    """Return whether a server of the operator's, which may be private, can have an address.
+
+    What carries an IPv4 address is judged by that one.
+
+    Raises:
+        ValueError: the text is no IP address.
+    """
+    ip = ip_address(address) if isinstance(address, str) else address
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif ip in _NAT64:
+            ip = IPv4Address(int(ip) & 0xFFFFFFFF)
+    return classify(ip).reason not in _NO_SERVERS

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util.response import assert_header_parsing
 
-from ingest.addresses import classify
+from ingest.addresses import classify, may_be_server
 from ingest.errors import (
     AddressBlocked,
     IngestError,
@@ -71,7 +72,8 @@ class Policy:
     """What the door lets through, and how long it waits.
 
     ``allowed`` holds ``ip:port`` exceptions, exact; ``ca_file`` replaces certifi's bundle. With
-    ``only`` nothing but that server is connected to, wherever its name leads.
+    ``only`` nothing but that server is connected to, wherever its name leads; but where no server
+    is (metadata, link-local, multicast, unspecified), only if its host is that very address.
     """
 
     connect_timeout_s: float
@@ -392,7 +394,10 @@ def _connect(host: str, port: int, policy: Policy, resolver: Resolver) -> socket
 def _judge(host: str, address: str, port: int, policy: Policy) -> None:
     literal = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     verdict = classify(address)
-    excepted = literal in policy.allowed or policy.only is not None
+    if policy.only is None:
+        excepted = literal in policy.allowed
+    else:
+        excepted = may_be_server(address) or policy.only.host == str(ip_address(address))
     get_logger(__name__).info(
         "egress.judged",
         host=host,
@@ -402,8 +407,9 @@ def _judge(host: str, address: str, port: int, policy: Policy) -> None:
         reason="excepted" if excepted else verdict.reason,
     )
     if not verdict.allowed and not excepted:
+        name = policy.name(host)
         raise AddressBlocked(
-            f"'{host}' is at an address Headrace does not connect to ({verdict.reason})."
+            f"'{name}' is at an address Headrace does not connect to ({verdict.reason})."
         )
 
 

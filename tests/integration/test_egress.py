@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +311,71 @@ def test_the_door_to_one_server_calls_it_as_users_know_it(
     for caught in (unknown, refused):
         assert "'s3://archive'" in caught.value.message
         assert "store.invalid" not in caught.value.message
+
+
+UNFIT_FOR_SERVERS = [
+    "169.254.169.254",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "::ffff:169.254.169.254",
+    "169.254.1.1",
+    "fe80::1",
+    "224.0.0.1",
+    "ff02::1",
+    "255.255.255.255",
+    "0.0.0.0",
+    "::",
+    "::ffff:0.0.0.0",
+]
+
+
+@pytest.mark.parametrize("address", UNFIT_FOR_SERVERS)
+def test_the_door_to_one_server_leads_to_no_address_that_no_server_has(
+    address: str, resolve: tuple[list[str], Resolve], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(place: tuple[str, int], _: float) -> socket.socket:
+        asked.append(place)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    resolve[1]((address,))
+    egress = Egress(Policy(1, 1, only=Endpoint("store.invalid", 80, "s3://archive")))
+    try:
+        with pytest.raises(AddressBlocked, match=r"^'s3://archive' is at an address") as caught:
+            _fetch(egress, "http://store.invalid/")
+    finally:
+        egress.close()
+    assert "store.invalid" not in caught.value.message
+    assert asked == []
+
+    # Unless the operator wrote that very address.
+    literal = str(ip_address(address))
+    egress = Egress(Policy(1, 1, only=Endpoint(literal, 80, "s3://archive")))
+    try:
+        with pytest.raises(SourceUnavailable, match="refused the connection"):
+            _fetch(egress, f"http://[{address}]/" if ":" in address else f"http://{address}/")
+    finally:
+        egress.close()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "127.0.0.1", "64:ff9b::a00:1"])
+def test_the_door_to_one_server_leads_to_private_addresses(
+    address: str, resolve: tuple[list[str], Resolve], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    resolve[1]((address,))
+    egress = Egress(Policy(1, 1, only=Endpoint("store.invalid", 80, "s3://archive")))
+    try:
+        with pytest.raises(SourceUnavailable, match="refused the connection"):
+            _fetch(egress, "http://store.invalid/")
+    finally:
+        egress.close()
 
 
 def test_the_next_address_of_a_name_is_tried_where_one_refuses(

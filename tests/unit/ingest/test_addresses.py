@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.addresses import classify
+from ingest.addresses import classify, may_be_server
 
 # A reason, then addresses that must be refused for it: first and last of each range come first.
 REFUSED = """
@@ -217,3 +217,36 @@ def test_no_form_that_carries_an_ipv4_address_passes(number: int) -> None:
 def test_ipv6_passes_in_2000_slash_3_alone(address: IPv6Address) -> None:
     if classify(address).allowed:
         assert int(address) >> 125 == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.1", True),
+        ("127.0.0.1", True),
+        ("100.64.0.1", True),
+        ("93.184.215.14", True),
+        ("fd00::1", True),
+        ("::1", True),
+        ("::ffff:10.0.0.1", True),
+        ("64:ff9b::a00:1", True),
+        ("169.254.169.254", False),
+        ("168.63.129.16", False),
+        ("169.254.1.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1", False),
+        ("fe80::1%1", False),
+        ("::", False),
+        ("ff02::1", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::a9fe:a9fe", False),
+    ],
+)
+def test_a_server_may_be_private_and_is_nowhere_that_no_server_is(
+    address: str, *, expected: bool
+) -> None:
+    assert may_be_server(address) is expected
+    assert may_be_server(ip_address(address)) is expected
