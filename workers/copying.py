@@ -22,7 +22,13 @@ from dataclasses import dataclass
 from ingest.config import MAX_PARTS, MIB
 from ingest.connections import CopyWay
 from ingest.disposition import find_source_name
-from ingest.errors import SourceTimeout, StorageUnavailable, UploadLost
+from ingest.errors import (
+    SourceChanged,
+    SourceNotFound,
+    SourceTimeout,
+    StorageUnavailable,
+    UploadLost,
+)
 from ingest.formats import SNIFF_BYTES
 from ingest.logs import get_logger
 from ingest.model import File
@@ -121,6 +127,7 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
             raise StorageUnavailable("The upload of a copy that was refused could not be dropped.")
         attempt.held.report(0, plan.size_bytes)
         return None
+    _check_unchanged(plan)
     attempt.held.check()
     attempt.placement.complete(upload, parts, plan.size_bytes)
     get_logger(__name__).info("copy.done", bytes=plan.size_bytes, parts=len(parts))
@@ -138,6 +145,15 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
 def _read_head(source: Stream) -> bytes:
     buffer = bytearray(SNIFF_BYTES)
     return bytes(buffer[: source.fill(buffer, lambda _: None)])
+
+
+def _check_unchanged(plan: CopyPlan) -> None:
+    # Some stores copy whatever is there, and say nothing of the ETag they were told.
+    found = plan.bucket.store.describe(plan.source.key)
+    if found is None:
+        raise SourceNotFound("The object is not in its bucket any more.")
+    if found.etag != plan.source.etag:
+        raise SourceChanged("The object was replaced while it was copied.")
 
 
 def _copy_parts(

@@ -343,6 +343,40 @@ def test_a_copy_that_fails_leaves_no_upload_and_begins_anew(
     assert asked == again
 
 
+@pytest.mark.parametrize(
+    ("replaced", "code"), [(True, "source_changed"), (False, "source_not_found")]
+)
+def test_a_source_that_is_another_once_all_is_copied_makes_no_file(
+    code: str,
+    tools: Tools,
+    task: Task,
+    store: S3ObjectStore,
+    content: bytes,
+    answer_copies: Callable[[Answer], list[int]],
+    *,
+    replaced: bool,
+) -> None:
+    key = task.order.url.removeprefix("s3://own/")
+
+    # As from a store that copies whatever is there.
+    def change(number: int, copy: Callable[[], Part | None]) -> Part | None:
+        part = copy()
+        if number == 4 and replaced:
+            headers = ObjectHeaders("video/mp4", "inline", {})
+            store.put(key, content[::-1], headers, overwrite=True)
+        elif number == 4:
+            store.delete(key)
+        return part
+
+    answer_copies(change)
+    ended, _ = run(tools, task)
+
+    assert ended.error is not None
+    assert ended.error.code == code
+    assert store.describe(f"prefix/folder/{task.order.filename}") is None
+    assert count_uploads(tools, task) == (0, 0)
+
+
 def test_a_copy_stops_at_the_part_under_which_its_lease_was_lost(
     tools: Tools, task: Task, answer_copies: Callable[[Answer], list[int]]
 ) -> None:

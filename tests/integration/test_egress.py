@@ -16,7 +16,7 @@ from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceTls, S
 from ingest.urls import parse_source_url
 from tests.support.canary import Canary
 from tests.support.origin import Certificates, Origin, TlsCase
-from workers.egress import Egress, Endpoint, Policy
+from workers.egress import Answer, Egress, Endpoint, Policy
 
 PUBLIC = "93.184.215.14"
 Resolve = Callable[..., None]
@@ -376,6 +376,28 @@ def test_the_door_to_one_server_leads_to_private_addresses(
             _fetch(egress, "http://store.invalid/")
     finally:
         egress.close()
+
+
+def test_an_answer_that_is_refused_by_its_judge_is_given_to_nobody_and_closed(
+    origin: Origin,
+) -> None:
+    seen: list[Answer] = []
+
+    def judge(answer: Answer) -> None:
+        seen.append(answer)
+        if answer.status == 403:
+            raise SourceUnavailable("On purpose.")
+
+    allowed = frozenset({f"127.0.0.1:{origin.port}"})
+    egress = Egress(Policy(1, 1, allowed), judge=judge)
+    try:
+        with pytest.raises(SourceUnavailable, match="On purpose"):
+            _fetch(egress, origin.serve("/refused", b"content", status=403))
+        assert _fetch(egress, origin.serve("/passed", b"content")) == b"content"
+    finally:
+        egress.close()
+    assert [one.status for one in seen] == [403, 200]
+    assert seen[0]._response.raw.closed
 
 
 def test_the_next_address_of_a_name_is_tried_where_one_refuses(
