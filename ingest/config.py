@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="Where API processes share their counters; read by prometheus-client itself",
     )
 
-    worker_slots: int = Field(4, ge=1, le=256, description="Ingests one worker runs at once")
+    worker_slots: int = Field(8, ge=1, le=256, description="Ingests one worker runs at once")
     worker_metrics_bind: str | None = Field(
         None, description="Where a worker serves `/metrics`; empty means nowhere"
     )
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"
     )
     parts_in_flight: int = Field(
-        3, ge=1, le=32, description="Parts in flight for each slot; one ingest alone may have all"
+        2, ge=1, le=32, description="Parts in flight for each slot; one ingest alone may have all"
     )
     source_connections: int = Field(
         12, ge=1, le=64, description="Connections one ingest may open to a source that needs many"

@@ -114,5 +114,5 @@ def test_a_worker_counts_attempts_bytes_and_seconds(
         assert _read(after, name, outcome=outcome) == was + grown
     read_bytes = _read(before, "headrace_transferred_bytes_total")
     assert _read(after, "headrace_transferred_bytes_total") == read_bytes + len(picture)
-    assert _read(after, "headrace_worker_slots") == 4
+    assert _read(after, "headrace_worker_slots") == 8
     assert _read(after, "headrace_running_attempts") == 0

@@ -86,7 +86,7 @@ def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     assert int(re.findall(r"max_connections=(\d+)", read_page("docker-compose.yml"))[0]) == 200
 
 
-@pytest.mark.parametrize(("slots", "said"), [("4", "That is 240"), ("16", "16 slots fit")])
+@pytest.mark.parametrize(("slots", "said"), [("8", "That is 400"), ("16", "16 slots fit")])
 def test_the_descriptors_of_a_worker_are_what_the_page_says(slots: str, said: str) -> None:
     settings = load_settings({**_REQUIRED, "HEADRACE_WORKER_SLOTS": slots})
     count = settings.worker_slots
@@ -95,7 +95,7 @@ def test_the_descriptors_of_a_worker_are_what_the_page_says(slots: str, said: st
     descriptors = idle + 2 * buffers + 12 * count + 64
 
     assert said in _PAGE
-    assert descriptors == {"4": 240, "16": 896}[slots]
+    assert descriptors == {"8": 400, "16": 864}[slots]
 
 
 def test_only_settings_that_exist_are_named_in_the_pages() -> None:
