@@ -63,7 +63,6 @@ class Source:
         head: Head,
         limits: Limits,
         clock: Callable[[], float],
-        cancellation: Cancellation,
         deadline: float,
     ) -> None:
         self.url = answer.url
@@ -78,7 +77,6 @@ class Source:
         self._answer = answer
         self._limits = limits
         self._clock = clock
-        self._cancellation = cancellation
         self._deadline = deadline
         # Time spent waiting for the source alone: a slow object store must not look like a slow
         # source. The marks are (reading time, bytes) along the window of the lowest speed.
@@ -114,13 +112,6 @@ class Source:
             if not self.ended:
                 self._check_time()
         return filled
-
-    def abort(self) -> None:
-        """End a read that waits now, and all that follow, with SourceUnavailable.
-
-        From any thread, at any time, any number of times. Closing stays the reader's.
-        """
-        self._cancellation.abort()
 
     def close(self) -> None:
         """Let the connection go."""
@@ -188,8 +179,8 @@ def open_source(
         clock: seconds, never running backwards.
         resume: asks for the rest of a file only. A source that has another file now, or no ranges,
             sends all of what it has; then ``resumed_from`` is 0 and what was here is worth nothing.
-        cancellation: ends the wait for the head, too, and is what :meth:`Source.abort` uses. One
-            that was used already ends this call at once, so each purpose takes its own.
+        cancellation: ends the wait for the head, and each read of the body. One that was used
+            already ends this call at once, so each purpose takes its own.
         deadline: when the download has to be done, by the clock; ``total_timeout_s`` from now
             unless it began before.
         now: the time of day, aware; sources tell some things by date.
@@ -216,7 +207,7 @@ def open_source(
         except BaseException:
             answer.close()
             raise
-        return Source(answer, head, limits, clock, cancellation, deadline)
+        return Source(answer, head, limits, clock, deadline)
     raise SourceInvalid(f"The source redirects more than {limits.max_redirects} times.")
 
 

@@ -192,27 +192,28 @@ class RangeReader:
             self._count(len(piece), is_first=not done_bytes)
             done_bytes += len(piece)
 
-        while True:
-            asked = self._file.ask_for(number, done_bytes)
-            try:
-                self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
-            except _PASSING as error:
-                self._ramp.slow_down(count)
-                # One too many says nothing against the others.
-                tries += self._ramp.target >= count
-                if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
-                    self._seats.leave()
-                    raise
-                pause_s = error.retry_after_s or (tries + 1) * _PAUSE_S
-                if not self._seats.return_later(pause_s, self._ramp, self._cancellation):
-                    raise
-                count = self._ramp.target
-            except BaseException:
+        seated = True
+        try:
+            while True:
+                asked = self._file.ask_for(number, done_bytes)
+                try:
+                    self._read_range(asked, view[done_bytes : done_bytes + _size(asked)], take)
+                except _PASSING as error:
+                    self._ramp.slow_down(count)
+                    # One too many says nothing against the others.
+                    tries += self._ramp.target >= count
+                    if tries >= _TRIES or self._cancellation.aborted or _is_long(error):
+                        raise
+                    pause_s = error.retry_after_s or (tries + 1) * _PAUSE_S
+                    seated = self._seats.return_later(pause_s, self._ramp, self._cancellation)
+                    if not seated:
+                        raise
+                    count = self._ramp.target
+                else:
+                    return FetchedPart(buffer, done_bytes, checksum)
+        finally:
+            if seated:
                 self._seats.leave()
-                raise
-            else:
-                self._seats.leave()
-                return FetchedPart(buffer, done_bytes, checksum)
 
     def _read_range(
         self, asked: Resume, view: memoryview, take: Callable[[memoryview], None]

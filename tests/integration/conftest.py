@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Connection, text
@@ -17,6 +18,8 @@ from storage.records.database import Database
 from storage.records.tables import metadata
 from storage.signals import Signals
 from tests.integration.examples import Claim, MakeTask
+from tests.support.origin import Origin
+from workers.egress import Egress, Policy
 
 
 def replace_database(settings: Settings, name: str) -> str:
@@ -122,3 +125,18 @@ def claim(records: Database) -> Claim:
         return lease
 
     return take
+
+
+@pytest.fixture
+def egress(origin: Origin) -> Iterator[Egress]:
+    """A door to the origin alone, for many connections."""
+    opened = Egress(Policy(5, 30, frozenset({f"127.0.0.1:{origin.port}"})), pool_size=8)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    """Threads enough for any number of them."""
+    with ThreadPoolExecutor(16) as running:
+        yield running

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import crc32c
@@ -21,7 +21,7 @@ from ingest.urls import parse_source_url
 from tests.support.origin import Cut, Drip, Generated, Origin, Reply, Stall
 from workers.answers import Resume
 from workers.buffers import BufferPool
-from workers.egress import Egress, Policy
+from workers.egress import Egress
 from workers.fetch import Limits, Source, open_source
 from workers.ramp import Ramp
 from workers.ranges import RangedFile, RangeReader
@@ -35,19 +35,6 @@ BODY = Generated(10 * PART_BYTES - 1000, seed=5)
 WHOLE = b"".join(BODY.read_pieces(0, BODY.size_bytes))
 FILE = RangedFile('"one"', BODY.size_bytes, PART_BYTES)
 GOOD = Reply(body=BODY, ranges=True, etag='"one"')
-
-
-@pytest.fixture
-def egress(origin: Origin) -> Iterator[Egress]:
-    opened = Egress(Policy(5, 30, frozenset({f"127.0.0.1:{origin.port}"})), pool_size=8)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(16) as running:
-        yield running
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -20,7 +20,7 @@ from tests.support.origin import Cut, Drip, Ending, Framing, Generated, Origin, 
 from workers.answers import Resume
 from workers.buffers import BufferPool
 from workers.checksums import Checksums
-from workers.egress import Egress, Policy
+from workers.egress import Egress
 from workers.fetch import Limits, Source, open_source
 from workers.leases import HeldLease
 from workers.reading import FilledPart, PartReader, Splitting
@@ -35,19 +35,6 @@ BODY = Generated(12 * PART_BYTES - 1000, seed=9)
 WHOLE = b"".join(BODY.read_pieces(0, BODY.size_bytes))
 # Some 3 MiB/s a connection, of which a reader spends all its time waiting.
 SLOW = Reply(body=BODY, ranges=True, etag='"one"', drip=Drip(16_384, 0.005))
-
-
-@pytest.fixture
-def egress(origin: Origin) -> Iterator[Egress]:
-    opened = Egress(Policy(5, 30, frozenset({f"127.0.0.1:{origin.port}"})), pool_size=8)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(16) as running:
-        yield running
 
 
 @dataclass

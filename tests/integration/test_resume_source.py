@@ -187,16 +187,17 @@ def test_a_read_that_waits_is_ended_from_another_thread(
     stall = Stall(10)
     serving = origin if secured == "plain" else tls_origins[TlsCase.TRUSTED]
     url = serving.serve(f"/abort/{framing}", b"x" * 20, stall=stall, framing=framing)
-    source = start(egress, url)
+    cancellation = Cancellation()
+    source = start(egress, url, cancellation=cancellation)
     waiting = Waiting(lambda: source.fill(bytearray(20)))
     assert stall.reached.wait(10)
 
-    assert isinstance(waiting.end(source.abort), SourceUnavailable)
+    assert isinstance(waiting.end(cancellation.abort), SourceUnavailable)
 
     with pytest.raises(SourceUnavailable):
         source.fill(bytearray(1))
     source.close()
-    source.abort()
+    cancellation.abort()
     stall.released.set()
 
 
@@ -241,13 +242,14 @@ def test_a_source_that_was_read_gives_its_connection_to_others_and_ends_no_read_
     egress: Egress, origin: Origin
 ) -> None:
     stall = Stall(10)
-    done = start(egress, origin.serve("/abort/done", b"x" * 10))
+    cancellation = Cancellation()
+    done = start(egress, origin.serve("/abort/done", b"x" * 10), cancellation=cancellation)
     assert done.fill(bytearray(11)) == 10
     count = origin.connection_count
     other = start(egress, origin.serve("/abort/other", b"y" * 20, stall=stall))
     assert origin.connection_count == count
 
-    done.abort()
+    cancellation.abort()
     stall.released.set()
     assert read(other) == b"y" * 20
     done.close()
@@ -256,7 +258,8 @@ def test_a_source_that_was_read_gives_its_connection_to_others_and_ends_no_read_
 def test_a_connection_that_was_given_up_is_used_by_nobody_else(
     egress: Egress, origin: Origin
 ) -> None:
-    source = start(egress, origin.serve("/abort/whole", BODY))
-    source.abort()
+    cancellation = Cancellation()
+    source = start(egress, origin.serve("/abort/whole", BODY), cancellation=cancellation)
+    cancellation.abort()
     source.close()
     assert read(start(egress, origin.url("/abort/whole"))) == WHOLE

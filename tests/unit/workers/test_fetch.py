@@ -325,12 +325,12 @@ def test_one_cancellation_covers_every_request_and_the_body(
     cancellation: Cancellation | None,
 ) -> None:
     egress = FakeEgress(FakeAnswer(302, [("Location", "/b")]), FakeAnswer())
-    source = open_source(cast("Egress", egress), URL, LIMITS, Clock(), cancellation=cancellation)
+    open_source(cast("Egress", egress), URL, LIMITS, Clock(), cancellation=cancellation)
     used = egress.cancellations[0]
     assert used is not None
     assert egress.cancellations == [used, used]
     assert used is (cancellation or used)
     call = Call(Clock())
     used.cover(call)
-    source.abort()
+    used.abort()
     assert call.aborted
