@@ -9,7 +9,6 @@ whoever holds it.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -41,19 +40,25 @@ class Call:
         self._deadline = None
 
     def attach(self, connection: socket.socket) -> None:
-        """Watch this connection from now on; it stays the caller's to close."""
+        """Watch this connection from now on.
+
+        It stays the caller's to close, but only when it is watched no more: after that its number
+        may be another's.
+        """
         with self._lock:
-            self._let_go()
-            # A duplicate survives the original being wrapped in TLS.
-            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+            self._socket = connection
             if self.expired or self.aborted:
                 self._shut()
 
+    def detach(self) -> None:
+        """Watch no connection."""
+        with self._lock:
+            self._socket = None
+
     def close(self) -> None:
         """Watch nothing any more."""
-        with self._lock:
-            self._deadline = None
-            self._let_go()
+        self._deadline = None
+        self.detach()
 
     def look(self, now: float) -> None:
         """Shut the connection down if the deadline is past."""
@@ -73,12 +78,8 @@ class Call:
     def _shut(self) -> None:
         if self._socket is not None:
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _let_go(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+                # TLS's own shutdown takes its state away from whoever reads at this moment.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Abortable(Protocol):

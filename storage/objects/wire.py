@@ -1,12 +1,12 @@
 """The data plane: bodies on their way into the bucket, over a few pooled connections.
 
 boto3 spends more on a request than a small file costs, and copies bodies; so what carries bytes
-goes this way. Everything else stays boto3's: the address, the credentials and their refresh, and
-the signature, which is botocore's own signer. Invariants:
+goes this way. Everything else stays boto3's: the address, the credentials and their refresh.
+Invariants:
 
 - A body is sent from the caller's memory as it lies there, and not kept.
 - Connecting (each address, each step of TLS) is bounded by ``connect_timeout_s``, each send and
-  each read by ``read_timeout_s``. Python counts them for each call, so a body goes out in slices.
+  each read by ``read_timeout_s``.
 - Every body carries a checksum that the store verifies; the signature does not cover the body again
   (``UNSIGNED-PAYLOAD``), which would cost as much as hashing the file.
 - Each try is signed anew, by one set of credentials: those that were refreshed in the middle of an
@@ -17,24 +17,25 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-import urllib3
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
-from urllib3 import HTTPConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
 
+from storage.http1.bodies import Body
+from storage.http1.connection import Connection
+from storage.http1.errors import HttpError
+from storage.http1.heads import Headers
+from storage.http1.pool import Pool
+from storage.http1.tls import Tls
 from storage.objects.refusals import (
     TRANSIENT_CODES,
     Refusal,
@@ -42,6 +43,7 @@ from storage.objects.refusals import (
     explain_refusal,
     explain_silence,
 )
+from storage.objects.sigv4 import Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,26 +51,22 @@ if TYPE_CHECKING:
     from storage.objects.s3_client import Patience
     from storage.objects.store import Content
 
-# Sent at once; a socket's time limit counts for each of these.
-_SLICE_BYTES = 256 * 1024
 _LONGEST_PAUSE_S = 20.0
+# What a store says of an error is far shorter; of anything longer nothing is to be learnt.
+_MOST_ANSWER_BYTES = 64 * 1024
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
 _REGION = re.compile(rb"<Region>([a-z0-9-]+)</Region>")
-_UNSIGNED = {"client_config": Config(s3={"payload_signing_enabled": False})}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 # Any key will do to learn how the bucket is addressed; this one needs no encoding.
 _SAMPLE_KEY = "key"
-_NOBODY = Credentials("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the bucket is: the pool of its host, its URL, and the path its keys stand behind.
+    """Where the bucket is: its server, the name requests call it by, and what keys stand behind."""
 
-    ``host`` is what requests name it by; botocore would find it out twice for each of them.
-    """
-
-    pool: HTTPConnectionPool
-    root: str
+    address: tuple[str, int]
+    is_tls: bool
     host: str
     path: str
 
@@ -98,8 +96,9 @@ class Wire:
         self._bucket = bucket
         self._client = client
         self._credentials = credentials
-        self._ca_file = ca_file
-        self._pool_size = pool_size
+        self._signer = Signer(client.meta.region_name)
+        self._tls = Tls(ca_file)
+        self._idle = Pool(pool_size)
         self._patience = patience
         self._pause = pause
 
@@ -146,8 +145,7 @@ class Wire:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        if "_place" in self.__dict__:
-            self._place.pool.close()
+        self._idle.close()
 
     def _ask(
         self,
@@ -163,7 +161,7 @@ class Wire:
             left -= 1
             try:
                 status, found, content = self._send(method, key, query, body, headers)
-            except (HTTPError, OSError, BotoCoreError) as error:
+            except (HttpError, OSError, BotoCoreError) as error:
                 if not left:
                     raise explain_silence(verb, error) from error
             else:
@@ -178,29 +176,46 @@ class Wire:
 
     def _send(
         self, method: str, key: str, query: str, body: Content, headers: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Headers, bytes]:
         place = self._place
         # The bucket itself has no slash behind it.
-        target = (place.path + quote(key, safe="/~")) if key else (place.path.rstrip("/") or "/")
-        if query:
-            target += f"?{query}"
-        request = AWSRequest(method, place.root + target, headers={"Host": place.host, **headers})
-        request.context.update(_UNSIGNED)
-        S3SigV4Auth(self.freeze_credentials(), "s3", self._client.meta.region_name).add_auth(
-            request
-        )
-        view = memoryview(body)
-        answer = place.pool.urlopen(
+        path = (place.path + quote(key, safe="/~")) if key else (place.path.rstrip("/") or "/")
+        sent = self._signer.sign(
+            self.freeze_credentials(),
             method,
-            target,
-            # urllib3 hands on whatever a socket takes; only its stubs do not say so.
-            body=cast("Iterable[bytes]", _slice(view)) if len(view) else b"",
-            headers={**dict(request.headers.items()), "Content-Length": str(len(view))},
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
+            path,
+            query,
+            {"host": place.host, **{name.lower(): value for name, value in headers.items()}},
+            datetime.now(UTC),
         )
-        return answer.status, answer.headers, answer.data
+        sent["content-length"] = str(len(body))
+        connection = self._idle.take(place.address) or self._connect(place)
+        is_open = False
+        try:
+            head, content = connection.ask(
+                method, f"{path}?{query}" if query else path, sent.items(), memoryview(body)
+            )
+            said = _read_all(content)
+            is_open = head.keeps_open and content.leaves_open
+        finally:
+            if is_open:
+                self._idle.give(place.address, connection)
+            else:
+                connection.close()
+        return head.status, head.headers, said
+
+    def _connect(self, place: _Place) -> Connection:
+        connected = socket.create_connection(place.address, self._patience.connect_timeout_s)
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if place.is_tls:
+                connected = wrapped = self._tls.wrap(connected, place.address[0])
+                wrapped.do_handshake()
+            connected.settimeout(self._patience.read_timeout_s)
+        except BaseException:
+            connected.close()
+            raise
+        return Connection(connected)
 
     def _read_refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Refusal:
         code, region = _CODE.search(content), _REGION.search(content)
@@ -218,52 +233,14 @@ class Wire:
                 "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
             )
         url = urlsplit(signed)
-        root = f"{url.scheme}://{url.netloc}"
-        pool = _open_pool(
-            root,
-            ca_file=self._ca_file,
-            pool_size=self._pool_size,
-            patience=self._patience,
-        )
-        # Without a port that goes without saying, as botocore signs it.
-        signer = S3SigV4Auth(_NOBODY, "s3", self._client.meta.region_name)
-        host = signer.headers_to_sign(AWSRequest("PUT", root))["host"]
-        return _Place(pool, root, host, url.path.removesuffix(_SAMPLE_KEY))
-
-
-def _open_pool(
-    url: str,
-    *,
-    ca_file: str | None,
-    pool_size: int,
-    patience: Patience,
-) -> HTTPConnectionPool:
-    # urllib3 counts its limit to connect for all that is sent as well: a store that takes its time
-    # over a body would be given up as if it were not there.
-
-    class Patient(HTTPConnection):
-        def connect(self) -> None:
-            sending_s, self.timeout = self.timeout, patience.connect_timeout_s
-            try:
-                super().connect()
-            finally:
-                self.timeout = sending_s
-            if self.sock is not None:
-                self.sock.settimeout(sending_s)
-
-    class PatientTls(Patient, HTTPSConnection):
-        pass
-
-    tls = url.startswith("https:")
-    pool = urllib3.connection_from_url(
-        url,
-        maxsize=pool_size,
-        # What urllib3 takes for the limit to connect is what it sends under.
-        timeout=patience.read_timeout_s,
-        **({"ca_certs": ca_file} if tls else {}),
-    )
-    pool.ConnectionCls = PatientTls if tls else Patient
-    return pool
+        port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+        name = url.hostname or ""
+        host = f"[{name}]" if ":" in name else name
+        # Without a port that goes without saying, as stores expect it signed.
+        if port != _DEFAULT_PORTS[url.scheme]:
+            host = f"{host}:{port}"
+        path = url.path.removesuffix(_SAMPLE_KEY)
+        return _Place((name, port), url.scheme == "https", host, path)
 
 
 @contextmanager
@@ -282,6 +259,9 @@ def _telling_of_credentials(
         ) from error
 
 
-def _slice(view: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(view), _SLICE_BYTES):
-        yield view[start : start + _SLICE_BYTES]
+def _read_all(body: Body) -> bytes:
+    said = bytearray()
+    buffer = memoryview(bytearray(4096))
+    while not body.ended and len(said) < _MOST_ANSWER_BYTES:
+        said += buffer[: body.read_into(buffer)]
+    return bytes(said)

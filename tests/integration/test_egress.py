@@ -397,7 +397,7 @@ def test_an_answer_that_is_refused_by_its_judge_is_given_to_nobody_and_closed(
     finally:
         egress.close()
     assert [one.status for one in seen] == [403, 200]
-    assert seen[0]._response.raw.closed
+    assert seen[0]._connection is None
 
 
 def test_the_next_address_of_a_name_is_tried_where_one_refuses(
