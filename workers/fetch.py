@@ -99,7 +99,12 @@ class Source:
         view = memoryview(buffer)
         while filled < len(view) and not self.ended:
             began = self._clock()
-            count = self._answer.read_into(view[filled : filled + _READ_BYTES])
+            try:
+                count = self._answer.read_into(view[filled : filled + _READ_BYTES])
+            except SourceTruncated:
+                # Where the length is known it says more.
+                self._check_end()
+                raise
             self.reading_s += self._clock() - began
             if not count:
                 self._check_end()

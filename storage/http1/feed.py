@@ -12,6 +12,7 @@ _BUFFER_BYTES = 8 * 1024
 # RFC 9110 sets no limit; as much as Python's own client takes for one line.
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_LINE_BYTES = 64 * 1024
+_HEAD_START = b"HTTP/"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\n")
 
@@ -36,10 +37,17 @@ class Feed:
         Raises:
             NoAnswer: the connection ended before the first byte.
             EndedEarly: it ended later.
-            Malformed: no end came in 64 KiB.
+            Malformed: no end came in 64 KiB, or what came was no head from its first byte on.
             OSError
         """
-        return self._read_to(_HEAD_END, 2, _MAX_HEAD_BYTES)
+        try:
+            return self._read_to(_HEAD_END, 2, _MAX_HEAD_BYTES)
+        except NoAnswer:
+            raise
+        except EndedEarly:
+            if not self._buffer.startswith(_HEAD_START):
+                raise Malformed("no status line") from None
+            raise
 
     def read_line(self) -> bytes:
         """Read a line, its end included.
