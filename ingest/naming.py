@@ -20,6 +20,7 @@ from ingest.ids import Prefix, is_id
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 _MAX_EXTENSION_BYTES = 16
+_TAKEN_OUT = dict.fromkeys(map(ord, ':*?"<>|\ufffd'))
 # Cc control, Cf format (bidi overrides, zero width), Cs surrogate, Co private, Cn unassigned,
 # Zl and Zp line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
@@ -89,11 +90,12 @@ def clean_name(text: str) -> str | None:
         text: decoded; it may be a path of whatever system.
     """
     name = text.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(
-        char
-        for char in name
-        if unicodedata.category(char) not in _REFUSED_CATEGORIES and char not in ':*?"<>|\ufffd'
-    )
+    kept = name.translate(_TAKEN_OUT)
+    # What can be printed is of none of them.
+    if not kept.isprintable():
+        kept = "".join(
+            char for char in kept if unicodedata.category(char) not in _REFUSED_CATEGORIES
+        )
     # Composed last: what was taken out may have kept a letter and its accent apart.
     return _shorten(_trim(unicodedata.normalize("NFC", kept))) or None
 

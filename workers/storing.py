@@ -68,7 +68,8 @@ def store_source(
             name = find_source_name(source.dispositions, str(source.url))
             if first is None or (found is None and source.ended):
                 content = memoryview(b"") if first is None else first.content
-                media, key = _store_short(attempt, name, sniffed, content, checksums)
+                checksums.verify()
+                media, key = _store_short(attempt, name, sniffed, content, checksums.sha256)
             else:
                 upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
                 key = upload.key
@@ -114,15 +115,14 @@ def _store_short(
     source_name: str | None,
     sniffed: Format,
     content: memoryview,
-    checksums: Checksums,
+    sha256: str,
 ) -> tuple[MediaInfo, str]:
-    checksums.verify()
     media = attempt.tools.prober.probe_bytes(content, sniffed)
     key = make_object_key(attempt.lease, media.extension)
     name = choose_shown_name(attempt.lease, source_name, media.extension)
-    headers = attempt.placement.make_headers(media.type, name, checksums.sha256)
+    headers = attempt.placement.make_headers(media.type, name, sha256)
     attempt.held.check()
-    attempt.placement.put(key, content, headers, checksums.sha256)
+    attempt.placement.put(key, content, headers, sha256)
     return media, key
 
 

@@ -13,20 +13,22 @@ from storage.http1.errors import Malformed
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BREAKS_VALUE = re.compile(rb"[\r\0]")
+_BREAKS_VALUE = re.compile(rb"\0|\r(?!\n)")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 _BREAKS_TARGET = re.compile(r"[^\x21-\x7e]")
 
 
 class Headers(Mapping[str, str]):
-    """Headers of an answer, by name in any case; those that came several times joined by commas."""
+    """Headers of an answer, by name in any case; those that came several times joined by commas.
+
+    Args:
+        values: all that came, in order, by name in lower case.
+    """
 
     __slots__ = ("_values",)
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in pairs:
-            self._values.setdefault(name.lower(), []).append(value)
+    def __init__(self, values: dict[str, list[str]]) -> None:
+        self._values = values
 
     def list_values(self, name: str) -> list[str]:
         """Return each value that came under a name, apart, in order."""
@@ -84,31 +86,32 @@ def parse_head(block: bytes) -> Head:
     Raises:
         Malformed: the protocol is another, or a line is no header.
     """
+    if _BREAKS_VALUE.search(block):
+        raise Malformed("a control character in a header")
     first, *lines = block.split(b"\n")
     found = _STATUS.fullmatch(first.removesuffix(b"\r"))
     if found is None:
         raise Malformed("no status line of HTTP/1")
-    headers = Headers(_parse_fields(lines))
+    headers = _parse_fields(lines)
     options = headers.get("connection", "").lower()
     keeps_open = "close" not in options and (found[1] != b"0" or "keep-alive" in options)
     return Head(int(found[2]), headers, keeps_open=keeps_open)
 
 
-def _parse_fields(lines: Iterable[bytes]) -> list[tuple[str, str]]:
-    fields: list[tuple[str, str]] = []
+def _parse_fields(lines: Iterable[bytes]) -> Headers:
+    found: dict[str, list[str]] = {}
+    last: list[str] = []
     for sent in lines:
         line = sent.removesuffix(b"\r")
         if not line:
             break
-        if _BREAKS_VALUE.search(line):
-            raise Malformed("a control character in a header")
-        if line[:1] in b" \t" and fields:
-            name, value = fields[-1]
+        if line[0] in b" \t" and last:
             more = line.strip(b" \t").decode("latin-1")
-            fields[-1] = (name, f"{value} {more}".strip())
+            last[-1] = f"{last[-1]} {more}".strip()
             continue
-        found, colon, value_sent = line.partition(b":")
-        if not colon or not _NAME.fullmatch(found):
+        name, colon, value = line.partition(b":")
+        if not colon or not _NAME.fullmatch(name):
             raise Malformed("a line that is no header")
-        fields.append((found.decode("latin-1"), value_sent.strip(b" \t").decode("latin-1")))
-    return fields
+        last = found.setdefault(name.decode("latin-1").lower(), [])
+        last.append(value.strip(b" \t").decode("latin-1"))
+    return Headers(found)
