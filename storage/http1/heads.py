@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from storage.http1.errors import Malformed
 
-_STATUS = re.compile(rb"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?")
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BREAKS_VALUE = re.compile(rb"\0|\r(?!\n)")
+_STATUS = re.compile(r"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_FIELD = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n]*)\r?\n", re.MULTILINE)
+# RFC 9112, 5.2: to be read as a space.
+_FOLD = re.compile(r"\r?\n[ \t]+")
+_BREAKS_VALUE = re.compile(r"\0|\r(?!\n)")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 _BREAKS_TARGET = re.compile(r"[^\x21-\x7e]")
 
@@ -86,32 +88,27 @@ def parse_head(block: bytes) -> Head:
     Raises:
         Malformed: the protocol is another, or a line is no header.
     """
-    if _BREAKS_VALUE.search(block):
+    text = block.decode("latin-1")
+    if _BREAKS_VALUE.search(text):
         raise Malformed("a control character in a header")
-    first, *lines = block.split(b"\n")
-    found = _STATUS.fullmatch(first.removesuffix(b"\r"))
-    if found is None:
+    status = _STATUS.match(text)
+    if status is None:
         raise Malformed("no status line of HTTP/1")
-    headers = _parse_fields(lines)
+    headers = _parse_fields(text[status.end() :])
     options = headers.get("connection", "").lower()
-    keeps_open = "close" not in options and (found[1] != b"0" or "keep-alive" in options)
-    return Head(int(found[2]), headers, keeps_open=keeps_open)
+    keeps_open = "close" not in options and (status[1] != "0" or "keep-alive" in options)
+    return Head(int(status[2]), headers, keeps_open=keeps_open)
 
 
-def _parse_fields(lines: Iterable[bytes]) -> Headers:
-    found: dict[str, list[str]] = {}
-    last: list[str] = []
-    for sent in lines:
-        line = sent.removesuffix(b"\r")
-        if not line:
-            break
-        if line[0] in b" \t" and last:
-            more = line.strip(b" \t").decode("latin-1")
-            last[-1] = f"{last[-1]} {more}".strip()
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name):
+def _parse_fields(text: str) -> Headers:
+    fields: list[tuple[str, str]] = _FIELD.findall(text)
+    # All lines but the empty one; where some are not there, one goes on in the next, or is none.
+    if len(fields) != text.count("\n") - 1:
+        text = _FOLD.sub(" ", text)
+        fields = _FIELD.findall(text)
+        if len(fields) != text.count("\n") - 1:
             raise Malformed("a line that is no header")
-        last = found.setdefault(name.decode("latin-1").lower(), [])
-        last.append(value.strip(b" \t").decode("latin-1"))
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name.lower(), []).append(value.strip(" \t"))
     return Headers(found)
