@@ -139,7 +139,8 @@ class _OpenDigest:
     def hexdigest(self) -> str:
         result = ctypes.create_string_buffer(_RESULT_BYTES)
         # A copy, since OpenSSL wipes what it has finished.
-        context = ctypes.create_string_buffer(self._context.raw, _CONTEXT_BYTES)
+        context = ctypes.create_string_buffer(_CONTEXT_BYTES)
+        ctypes.memmove(context, self._context, _CONTEXT_BYTES)
         self._functions.final(result, context)
         return result.raw[: self._algorithm.result_bytes].hex()
 

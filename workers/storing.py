@@ -69,7 +69,8 @@ def store_source(
             if first is None or (found is None and source.ended):
                 content = memoryview(b"") if first is None else first.content
                 checksums.verify()
-                media, key = _store_short(attempt, name, sniffed, content, checksums.sha256)
+                sha256 = checksums.sha256
+                media, key = _store_short(attempt, name, sniffed, content, sha256)
             else:
                 upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
                 key = upload.key
@@ -79,12 +80,13 @@ def store_source(
                 stored = sender.send(upload, done, chain([first], parts))
                 _complete(attempt, upload, stored, reader.received_bytes, checksums)
                 media = probe_stored(attempt, key, sniffed, head)
+                sha256 = checksums.sha256
     return make_file(
         attempt.lease,
         attempt.url,
         source_name=name,
         key=key,
-        sha256=checksums.sha256,
+        sha256=sha256,
         filesize_bytes=reader.received_bytes,
         media=media,
     )
