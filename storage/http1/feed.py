@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
+from typing import Protocol
 
 from storage.http1.errors import EndedEarly, Malformed, NoAnswer
 
@@ -17,10 +17,17 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\n")
 
 
+class Receiver(Protocol):
+    """A connected socket, as far as reading goes."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Wait for bytes and put them there; return how many, 0 where there will be no more."""
+
+
 class Feed:
     """Reads one connection from its first byte to its last."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Receiver) -> None:
         self._connection = connection
         self._buffer = bytearray(_BUFFER_BYTES)
         self._start = 0
@@ -45,7 +52,8 @@ class Feed:
         except NoAnswer:
             raise
         except EndedEarly:
-            if not self._buffer.startswith(_HEAD_START):
+            begun = bytes(self._buffer[self._start : self._end])[: len(_HEAD_START)]
+            if not _HEAD_START.startswith(begun):
                 raise Malformed("no status line") from None
             raise
 

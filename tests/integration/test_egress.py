@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceTls, SourceUnavailable
@@ -415,74 +414,3 @@ def test_the_next_address_of_a_name_is_tried_where_one_refuses(
             _fetch(egress, url)
     finally:
         egress.close()
-
-
-def _read_all(egress: Egress, url: str) -> None:
-    """Fetch and let the connection go back to its pool."""
-    answer = egress.get(parse_source_url(url), {})
-    buffer = memoryview(bytearray(65536))
-    while answer.read_into(buffer):
-        pass
-    answer.close()
-
-
-def _count_connections(*origins: Origin) -> list[int]:
-    """Return how many connections this process has to each of these."""
-    there = [
-        one.raddr.port
-        for one in psutil.Process().net_connections("tcp")
-        if one.status == psutil.CONN_ESTABLISHED and one.raddr
-    ]
-    return [there.count(one.port) for one in origins]
-
-
-@pytest.fixture
-def three_origins() -> Iterator[list[Origin]]:
-    with Origin() as first, Origin() as second, Origin() as third:
-        yield [first, second, third]
-
-
-def test_a_host_that_others_have_pushed_out_keeps_no_connection(
-    three_origins: list[Origin],
-) -> None:
-    allowed = frozenset({f"127.0.0.1:{one.port}" for one in three_origins})
-    egress = Egress(Policy(5, 5, allowed), pool_size=2, most_hosts=2)
-    for one in three_origins:
-        _read_all(egress, one.serve("/idle", b"content"))
-    assert _count_connections(*three_origins) == [0, 1, 1]
-    egress.close()
-    assert _count_connections(*three_origins) == [0, 0, 0]
-
-
-def test_a_connection_in_use_whose_host_is_pushed_out_serves_to_its_end_and_is_closed(
-    three_origins: list[Origin],
-) -> None:
-    allowed = frozenset({f"127.0.0.1:{one.port}" for one in three_origins})
-    egress = Egress(Policy(5, 5, allowed), pool_size=2, most_hosts=1)
-    first, *others = three_origins
-    answer = egress.get(parse_source_url(first.serve("/used", b"content")), {})
-    for one in others:
-        _read_all(egress, one.serve("/idle", b"content"))
-    assert _count_connections(*three_origins) == [1, 0, 1]
-    buffer = memoryview(bytearray(64))
-    assert answer.read_into(buffer) == 7
-    assert answer.read_into(buffer) == 0
-    answer.close()
-    del answer
-    assert _count_connections(*three_origins) == [0, 0, 1]
-    egress.close()
-
-
-def test_no_more_idle_connections_are_kept_than_a_pool_has(three_origins: list[Origin]) -> None:
-    used, *_ = three_origins
-    egress = Egress(Policy(5, 5, frozenset({f"127.0.0.1:{used.port}"})), pool_size=2)
-    url = parse_source_url(used.serve("/many", b"content"))
-    answers = [egress.get(url, {}) for _ in range(5)]
-    assert _count_connections(used) == [5]
-    for answer in answers:
-        buffer = memoryview(bytearray(64))
-        while answer.read_into(buffer):
-            pass
-        answer.close()
-    assert _count_connections(used) == [2]
-    egress.close()

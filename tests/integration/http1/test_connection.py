@@ -1,0 +1,110 @@
+"""Requests out and answers in, with servers that do both at odd moments."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from storage.http1.bodies import Body
+from storage.http1.errors import EndedEarly, Malformed, NoAnswer
+from tests.integration.http1.conftest import Join
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+# More than the kernel keeps for a server that does not read.
+BODY = memoryview(bytes(range(256)) * 64 * 1024)
+LENGTH = ("Content-Length", str(len(BODY)))
+
+
+def _read(body: Body) -> bytes:
+    found, buffer = b"", memoryview(bytearray(100))
+    while count := body.read_into(buffer):
+        found += buffer[:count]
+    return found
+
+
+def _take(theirs: socket.socket, size_bytes: int) -> bytes:
+    taken = b""
+    while len(taken) < size_bytes:
+        taken += theirs.recv(1024 * 1024)
+    return taken
+
+
+def test_a_connection_serves_one_request_after_the_other(join: Join) -> None:
+    ours, theirs = join()
+    for target in ("/first", "/second"):
+        theirs.sendall(OK)
+        head, body = ours.ask("GET", target, [("Host", "a")])
+        assert (head.status, _read(body)) == (200, b"hi")
+        assert body.leaves_open
+        assert theirs.recv(1000) == f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+def test_a_body_arrives_behind_its_head_to_the_byte(join: Join) -> None:
+    ours, theirs = join()
+    expected = b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+    with ThreadPoolExecutor(1) as server:
+        taken = server.submit(_take, theirs, len(expected))
+        theirs.sendall(OK)
+        ours.ask("PUT", "/", [LENGTH], BODY)
+        assert taken.result() == expected
+
+
+def test_an_answer_that_comes_before_the_body_was_sent_is_heard(join: Join) -> None:
+    ours, theirs = join()
+    with ThreadPoolExecutor(1) as server:
+
+        def refuse() -> None:
+            _take(theirs, 100)
+            theirs.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            theirs.shutdown(socket.SHUT_RD)
+
+        refused: Future[None] = server.submit(refuse)
+        head, _ = ours.ask("PUT", "/", [LENGTH], BODY)
+        refused.result()
+    assert head.status == 403
+
+
+def test_a_server_that_goes_before_the_body_was_sent_and_says_nothing_broke_it(join: Join) -> None:
+    ours, theirs = join()
+    theirs.close()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        ours.ask("PUT", "/", [LENGTH], BODY)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"", NoAnswer),
+        (OK[:20], EndedEarly),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", NoAnswer),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Malformed),
+        (b"SSH-2.0-OpenSSH\r\n", Malformed),
+    ],
+)
+def test_what_is_no_answer_says_why(said: bytes, error: type[Exception], join: Join) -> None:
+    ours, theirs = join()
+    theirs.sendall(said)
+    theirs.shutdown(socket.SHUT_WR)
+    with pytest.raises(error) as caught:
+        ours.ask("GET", "/", [])
+    assert caught.type is error
+
+
+def test_answers_before_the_answer_are_passed_over(join: Join) -> None:
+    ours, theirs = join()
+    theirs.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + OK)
+    head, body = ours.ask("GET", "/", [])
+    assert (head.status, _read(body)) == (200, b"hi")
+
+
+def test_a_server_that_does_not_answer_is_waited_for_as_long_as_the_socket_says(
+    join: Join,
+) -> None:
+    ours, _ = join()
+    ours.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        ours.ask("GET", "/", [])
+    with pytest.raises(TimeoutError):
+        ours.ask("PUT", "/", [LENGTH], BODY)
