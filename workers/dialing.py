@@ -41,6 +41,11 @@ class Endpoint:
     port: int
     name: str
 
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port, without the dot that may end a name."""
+        return self.host.removesuffix("."), self.port
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -83,7 +88,8 @@ class Dialer:
             SourceUnavailable: it refused the connection.
             OSError: TLS failed, or the connection broke meanwhile.
         """
-        connected = self._connect(url.host, url.port)
+        # The dot that ends a name says that it is whole; not every resolver takes it so.
+        connected = self._connect(url.host.removesuffix("."), url.port)
         try:
             call.attach(connected)
             if url.scheme == "https":
@@ -102,7 +108,7 @@ class Dialer:
         # One limit for finding the addresses of a name and for all of them, however many it has.
         deadline = time.monotonic() + policy.connect_timeout_s
         name = policy.name(host)
-        if policy.only is not None and (host, port) != (policy.only.host, policy.only.port):
+        if policy.only is not None and (host, port) != policy.only.server:
             raise AddressBlocked(f"'{name}' led to another server.")
         try:
             addresses = self._resolver.resolve(host, port, policy.connect_timeout_s)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from storage.http1.errors import Malformed
 
+_MOST_FIELDS = 256
 _STATUS = re.compile(r"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n]*)\r?\n", re.MULTILINE)
 # RFC 9112, 5.2: to be read as a space.
@@ -108,6 +109,8 @@ def _parse_fields(text: str) -> Headers:
         fields = _FIELD.findall(text)
         if len(fields) != text.count("\n") - 1:
             raise Malformed("a line that is no header")
+    if len(fields) > _MOST_FIELDS:
+        raise Malformed("more headers than any server sends")
     found: dict[str, list[str]] = {}
     for name, value in fields:
         found.setdefault(name.lower(), []).append(value.strip(" \t"))

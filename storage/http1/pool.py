@@ -1,12 +1,14 @@
 """Connections that lie idle until the next request to the same server.
 
 Invariants: one that has ended, or that says what nobody asked, is not given out; no more are kept
-than was said, for no more servers, and those least lately asked lose theirs.
+than was said, for no more servers, and those least lately asked lose theirs; a
+pool that nobody has any more leaves none open.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -26,6 +28,7 @@ class Pool:
         self._most_servers = most_servers
         self._lock = threading.Lock()
         self._idle: OrderedDict[Hashable, list[Connection]] = OrderedDict()
+        weakref.finalize(self, _close_idle, self._idle)
 
     def take(self, server: Hashable) -> Connection | None:
         """Return the connection that served last, if there is one."""
@@ -57,9 +60,13 @@ class Pool:
     def close(self) -> None:
         """Close all that are idle; those that are given back later are closed then."""
         with self._lock:
-            idle = [one for kept in self._idle.values() for one in _empty(kept)]
-            self._idle.clear()
-        _close_all(idle)
+            _close_idle(self._idle)
+
+
+def _close_idle(idle: OrderedDict[Hashable, list[Connection]]) -> None:
+    for kept in idle.values():
+        _close_all(_empty(kept))
+    idle.clear()
 
 
 def _empty(kept: list[Connection]) -> list[Connection]:

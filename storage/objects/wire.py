@@ -240,7 +240,7 @@ class Wire:
         if port != _DEFAULT_PORTS[url.scheme]:
             host = f"{host}:{port}"
         path = url.path.removesuffix(_SAMPLE_KEY)
-        return _Place((name, port), url.scheme == "https", host, path)
+        return _Place((name.removesuffix("."), port), url.scheme == "https", host, path)
 
 
 @contextmanager

@@ -62,3 +62,12 @@ def test_closing_closes_what_is_idle_and_what_comes_back_later(join: Join) -> No
     pool.close()
     pool.give("a", used)
     assert [_is_open(one) for one in (idle, used)] == [False, False]
+
+
+def test_a_pool_that_nobody_has_any_more_leaves_none_open(join: Join) -> None:
+    pool = Pool(2)
+    idle = join()[0]
+    assert pool.take("a") is None
+    pool.give("a", idle)
+    del pool
+    assert not _is_open(idle)
