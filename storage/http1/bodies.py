@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 from storage.http1.errors import EndedEarly, Malformed
 from storage.http1.feed import Feed
@@ -16,6 +17,7 @@ from storage.http1.heads import Head
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,32})[ \t]*(;[^\r\n]*)?\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,19}")
+_MOST_TRAILERS = 256
 _BODILESS = frozenset({204, 304})
 
 
@@ -41,6 +43,7 @@ class Body(ABC):
 
         Raises:
             EndedEarly: the connection ended before the body did.
+            Malformed: what ends it is in doubt.
             OSError
         """
 
@@ -98,11 +101,11 @@ class _Chunked(Body):
 
     def _read_trailers(self) -> None:
         # The length of nothing has said that all is here; some servers close right behind it.
-        try:
-            while self._feed.read_line() not in {b"\r\n", b"\n"}:
-                pass
-        except EndedEarly:
-            pass
+        with suppress(EndedEarly):
+            for _ in range(_MOST_TRAILERS):
+                if self._feed.read_line() in {b"\r\n", b"\n"}:
+                    return
+            raise Malformed("trailers without an end")
 
 
 class _UntilClose(Body):

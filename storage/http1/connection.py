@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from collections.abc import Iterable
 
 from storage.http1.bodies import Body, frame_body
@@ -32,7 +33,9 @@ class Connection:
     @property
     def is_stale(self) -> bool:
         """Whether a connection that lay idle has ended, or says what nobody asked."""
-        return bool(self._poll.poll(0))
+        # TLS takes whole records off the socket, and keeps what nobody has read of them.
+        held_back = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
+        return bool(held_back or self._poll.poll(0))
 
     def ask(
         self,
@@ -59,9 +62,12 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError) as error:
             # A server may answer a body that it does not want before it has all of it.
             try:
-                return self._hear(method)
+                head, answer = self._hear(method)
             except (HttpError, OSError):
                 raise error from None
+            # What is left of the body would be taken for the next request.
+            head.keeps_open = False
+            return head, answer
         return self._hear(method)
 
     def close(self) -> None:

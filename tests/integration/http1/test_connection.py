@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from storage.http1.bodies import Body
+from storage.http1.connection import Connection
 from storage.http1.errors import EndedEarly, Malformed, NoAnswer
+from storage.http1.tls import Tls
 from tests.integration.http1.conftest import Join
+from tests.support.origin import Certificates, TlsCase
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 # More than the kernel keeps for a server that does not read.
@@ -64,6 +68,8 @@ def test_an_answer_that_comes_before_the_body_was_sent_is_heard(join: Join) -> N
         head, _ = ours.ask("PUT", "/", [LENGTH], BODY)
         refused.result()
     assert head.status == 403
+    # What is left of the body would be taken for the next request.
+    assert not head.keeps_open
 
 
 def test_a_server_that_goes_before_the_body_was_sent_and_says_nothing_broke_it(join: Join) -> None:
@@ -108,3 +114,22 @@ def test_a_server_that_does_not_answer_is_waited_for_as_long_as_the_socket_says(
         ours.ask("GET", "/", [])
     with pytest.raises(TimeoutError):
         ours.ask("PUT", "/", [LENGTH], BODY)
+
+
+def test_what_tls_holds_back_behind_a_body_spoils_the_connection(
+    certificates: Certificates, join: Join
+) -> None:
+    plain, theirs = join()
+    server_context = certificates.make_context(TlsCase.TRUSTED)
+    # One record, of which the head's buffer takes the first half and the body all but the rest.
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12000\r\n\r\n" + b"x" * 12_000
+    with ThreadPoolExecutor(1) as server:
+        accepted = server.submit(server_context.wrap_socket, theirs, server_side=True)
+        wrapped = Tls(str(certificates.ca_file)).wrap(plain.socket, "127.0.0.1")
+        wrapped.do_handshake()
+        with accepted.result() as speaking, closing(Connection(wrapped)) as ours:
+            for unasked in (b"", b"HTTP/1.1 200 OK\r\n\r\n"):
+                speaking.sendall(answer + unasked)
+                _, body = ours.ask("GET", "/", [])
+                assert len(_read(body)) == 12_000
+                assert ours.is_stale is bool(unasked)

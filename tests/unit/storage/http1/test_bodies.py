@@ -123,3 +123,10 @@ def test_trailers_are_passed_over() -> None:
     body = _frame(CHUNKED, body=b"3\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\n")
     assert _read(body) == b"abc"
     assert body.leaves_open
+
+
+def test_trailers_without_an_end_are_given_up() -> None:
+    body = _frame(CHUNKED, body=b"3\r\nabc\r\n0\r\n" + b"A: b\r\n" * 10_000)
+    with pytest.raises(Malformed):
+        _read(body)
+    assert not body.ended
