@@ -101,7 +101,7 @@ def test_a_full_host_stops_nobody_else(
 def test_dispatchers_who_work_at_once_send_nothing_twice_and_never_more_than_the_window(
     records: Database, signals: Signals, small: Settings, make_task: MakeTask
 ) -> None:
-    ids = [make_task().id for _ in range(30)]
+    ids = sorted(make_task().id for _ in range(30))
     wide = small.model_copy(update={"dispatch_window": 5})
 
     def dispatch(_: int) -> int:
@@ -115,7 +115,7 @@ def test_dispatchers_who_work_at_once_send_nothing_twice_and_never_more_than_the
 def test_a_wake_up_that_could_not_be_sent_is_sent_by_the_next_call(
     records: Database, signals: Signals, small: Settings, make_task: MakeTask
 ) -> None:
-    ids = [make_task().id for _ in range(3)]
+    ids = sorted(make_task().id for _ in range(3))
     sent: list[str] = []
 
     def break_off(task_id: str) -> None:

@@ -62,7 +62,7 @@ def test_an_answer_that_comes_before_the_body_was_sent_is_heard(join: Join) -> N
         def refuse() -> None:
             _take(theirs, 100)
             theirs.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-            theirs.shutdown(socket.SHUT_RD)
+            theirs.close()
 
         refused: Future[None] = server.submit(refuse)
         head, _ = ours.ask("PUT", "/", [LENGTH], BODY)
