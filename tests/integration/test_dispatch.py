@@ -44,7 +44,7 @@ def _list_queue(signals: Signals) -> list[str]:
 def test_the_window_is_filled_oldest_first_and_never_over(
     records: Database, signals: Signals, small: Settings, make_task: MakeTask, claim: Claim
 ) -> None:
-    made = [make_task() for _ in range(WINDOW + 3)]
+    made = sorted((make_task() for _ in range(WINDOW + 3)), key=lambda task: task.id)
     ids = [task.id for task in made]
     dispatcher = Dispatcher(records, signals, small, _send_to(signals))
 
