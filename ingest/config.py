@@ -32,6 +32,7 @@ from ingest.connections import (
     parse_connections,
 )
 from ingest.errors import ConfigError
+from ingest.outlets import DEFAULT_PORTS, Network, parse_networks, parse_ports
 
 PREFIX = "HEADRACE_"
 MIB = 1024 * 1024
@@ -183,6 +184,13 @@ class Settings(BaseSettings):
         frozenset(),
         description="Private `ip:port` sources to let through, comma-separated, exact only",
     )
+    dangerous_allow_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Private networks to let through, comma-separated: `10.1.0.0/16`"
+    )
+    source_ports: str = Field(
+        DEFAULT_PORTS,
+        description="Ports that sources may be at, comma-separated, and ranges of them",
+    )
 
     ffprobe_path: str = Field("ffprobe", description="ffprobe 6.1 or newer")
     probe_timeout_s: float = Field(20, gt=0, description="Wall clock of one probe")
@@ -235,6 +243,17 @@ class Settings(BaseSettings):
             for part in value.split(",")
             if part.strip()
         )
+
+    @field_validator("dangerous_allow_networks", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: object) -> object:
+        return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("source_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        parse_ports(value)
+        return value
 
     @field_validator("s3_sources", mode="before")
     @classmethod

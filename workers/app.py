@@ -13,6 +13,7 @@ from celery import Celery, signals
 
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
+from ingest.outlets import parse_ports
 from storage.objects import s3
 from storage.objects.s3_client import make_models
 from storage.readiness import check_services, report_services
@@ -100,6 +101,8 @@ def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -
                 connect_timeout_s=settings.connect_timeout_s,
                 read_timeout_s=settings.first_byte_timeout_s,
                 allowed=settings.dangerous_allow_addresses,
+                networks=settings.dangerous_allow_networks,
+                ports=parse_ports(settings.source_ports),
                 ca_file=settings.source_ca_file,
             ),
             pool_size=kept_for_host,

@@ -16,15 +16,17 @@ from pathlib import Path
 
 import certifi
 
-from ingest.addresses import classify, may_be_server
+from ingest.addresses import Verdict, classify, may_be_server
 from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceUnavailable
 from ingest.logs import get_logger
+from ingest.outlets import DEFAULT_PORTS, Network, Ports, covers, parse_ports
 from ingest.urls import SourceUrl
 from storage.http1.connection import Connection
 from storage.http1.tls import Tls
 from workers.resolving import Resolver
 from workers.watchdog import Call
 
+_PORTS = parse_ports(DEFAULT_PORTS)
 _REFUSED = "the handshake was refused"
 _UNTRUSTED = "the certificate is not trusted"
 _UNTIMELY = "the certificate is not valid at this time"
@@ -51,9 +53,10 @@ class Endpoint:
 class Policy:
     """What the door lets through, and how long it waits.
 
-    ``allowed`` holds ``ip:port`` exceptions, exact; ``ca_file`` replaces certifi's bundle. With
-    ``only`` nothing but that server is connected to, wherever its name leads; but where no server
-    is (metadata, link-local, multicast, unspecified), only if its host is that very address.
+    ``allowed`` holds ``ip:port`` exceptions, exact; ``networks`` are let through as
+    :mod:`ingest.outlets` says; ``ca_file`` replaces certifi's bundle. With ``only`` nothing but
+    that server is connected to, wherever its name leads; but where no server is (metadata,
+    link-local, multicast, unspecified), only if its host is that very address.
     """
 
     connect_timeout_s: float
@@ -61,6 +64,8 @@ class Policy:
     allowed: frozenset[str] = frozenset()
     ca_file: Path | None = None
     only: Endpoint | None = None
+    networks: tuple[Network, ...] = ()
+    ports: Ports = _PORTS
 
     def name(self, host: str) -> str:
         """Return what a host is called in errors, which users read."""
@@ -156,10 +161,14 @@ def explain_tls(error: ssl.SSLError, *, is_host_told: bool) -> str:
 def _judge(host: str, address: str, port: int, policy: Policy) -> None:
     literal = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     verdict = classify(address)
-    if policy.only is None:
-        excepted = literal in policy.allowed
-    else:
+    if policy.only is not None:
         excepted = may_be_server(address) or policy.only.host == str(ip_address(address))
+    elif literal in policy.allowed:
+        excepted = True
+    else:
+        excepted = not verdict.allowed and covers(policy.networks, address)
+        if not any(port in one for one in policy.ports):
+            excepted, verdict = False, Verdict(allowed=False, reason="port")
     get_logger(__name__).info(
         "egress.judged",
         host=host,
@@ -168,8 +177,11 @@ def _judge(host: str, address: str, port: int, policy: Policy) -> None:
         allowed=verdict.allowed or excepted,
         reason="excepted" if excepted else verdict.reason,
     )
-    if not verdict.allowed and not excepted:
-        name = policy.name(host)
-        raise AddressBlocked(
-            f"'{name}' is at an address Headrace does not connect to ({verdict.reason})."
-        )
+    if verdict.allowed or excepted:
+        return
+    name = policy.name(host)
+    if verdict.reason == "port":
+        raise AddressBlocked(f"'{name}' is asked for at port {port}, and that is not let through.")
+    raise AddressBlocked(
+        f"'{name}' is at an address Headrace does not connect to ({verdict.reason})."
+    )
