@@ -15,10 +15,13 @@ class Canary:
 
     Args:
         port: a fixed port, or 0 for any free one.
+        host: the address of this machine's own that it listens on.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self._listener = socket.create_server((_HOST, port), backlog=256)
+    def __init__(self, port: int = 0, host: str = _HOST) -> None:
+        self._host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._changed = threading.Condition()
         self._peers: list[int] = []
@@ -58,7 +61,7 @@ class Canary:
             return len(self._peers)
 
     def _knock(self) -> int:
-        with socket.create_connection((_HOST, self.port), 5) as knock:
+        with socket.create_connection((self._host, self.port), 5) as knock:
             port: int = knock.getsockname()[1]
             return port
 
