@@ -169,7 +169,7 @@ class IngestError(HeadraceError):
 
 
 class AddressBlocked(IngestError):
-    """The source resolves to an address Headrace does not connect to."""
+    """The source is at an address, or a port, that Headrace does not connect to."""
 
     code = "address_blocked"
 
