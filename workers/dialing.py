@@ -17,7 +17,7 @@ from pathlib import Path
 import certifi
 
 from ingest.addresses import Verdict, classify, may_be_server
-from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceUnavailable
+from ingest.errors import AddressBlocked, ConfigError, SourceDns, SourceTimeout, SourceUnavailable
 from ingest.logs import get_logger
 from ingest.outlets import DEFAULT_PORTS, Network, Ports, covers, parse_ports
 from ingest.urls import SourceUrl
@@ -73,12 +73,23 @@ class Policy:
 
 
 class Dialer:
-    """Connects under a :class:`Policy`. Safe to use from several threads."""
+    """Connects under a :class:`Policy`. Safe to use from several threads.
+
+    Raises:
+        ConfigError: the policy's certificates cannot be read.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._resolver = Resolver()
         self._tls = Tls(certifi.where() if policy.ca_file is None else str(policy.ca_file))
+        if policy.ca_file is not None:
+            try:
+                self._tls.load()
+            except OSError as error:
+                raise ConfigError(
+                    f"'{policy.ca_file}' is no file of certificates to trust: {error}"
+                ) from error
 
     def dial(self, url: SourceUrl, call: Call) -> Connection:
         """Connect to the server of a URL.
@@ -125,24 +136,30 @@ class Dialer:
             _judge(host, address, port, policy)
         refusal: OSError | None = None
         for address in addresses:
-            left_s = max(0.05, deadline - time.monotonic())
+            left_s = deadline - time.monotonic()
+            if refusal is not None and left_s <= 0:
+                break
             try:
-                connection = socket.create_connection((address, port), left_s)
+                return self._connect_to(address, port, name, max(0.05, left_s))
             except OSError as error:
                 refusal = error
-                continue
-            peer = connection.getpeername()[0]
-            if peer != address:
-                connection.close()
-                raise AddressBlocked(
-                    f"The connection to '{name}' reached an address not asked for."
-                )
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(policy.connect_timeout_s)
-            return connection
         if isinstance(refusal, TimeoutError):
             raise SourceTimeout(f"'{name}' did not take the connection in time.") from refusal
         raise SourceUnavailable(f"'{name}' refused the connection.") from refusal
+
+    def _connect_to(self, address: str, port: int, name: str, limit_s: float) -> socket.socket:
+        connection = socket.create_connection((address, port), limit_s)
+        try:
+            peer = connection.getpeername()[0]
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(self._policy.connect_timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        if peer != address:
+            connection.close()
+            raise AddressBlocked(f"The connection to '{name}' reached an address not asked for.")
+        return connection
 
 
 def explain_tls(error: ssl.SSLError, *, is_host_told: bool) -> str:

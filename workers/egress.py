@@ -28,7 +28,14 @@ from workers.watchdog import Call, Cancellation, Watchdog
 
 __all__ = ["Answer", "Egress", "Endpoint", "Policy"]
 
-_MAY_BE_IDLENESS = (NoAnswer, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+# What comes on a kept connection may be the end of another answer as well.
+_MAY_BE_IDLENESS = (
+    NoAnswer,
+    Malformed,
+    ConnectionError,
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+)
 
 
 class Answer:

@@ -66,6 +66,10 @@ class Call:
         if deadline is None or now <= deadline:
             return
         with self._lock:
+            # Whoever got an answer meanwhile may be waiting for the next.
+            deadline = self._deadline
+            if deadline is None or now <= deadline:
+                return
             self.expired = True
             self._shut()
 

@@ -87,10 +87,10 @@ class _Chunked(Body):
         return count
 
     def _read_size(self) -> int:
-        if not self._is_first and self._feed.read_line() not in {b"\r\n", b"\n"}:
-            raise EndedEarly
-        self._is_first = False
         try:
+            if not self._is_first and self._feed.read_line() not in {b"\r\n", b"\n"}:
+                raise EndedEarly
+            self._is_first = False
             found = _CHUNK_SIZE.fullmatch(self._feed.read_line())
         except Malformed:
             found = None
@@ -122,17 +122,25 @@ class _UntilClose(Body):
 def frame_body(method: str, head: Head, feed: Feed) -> Body:
     """Return what reads the body of an answer to a request.
 
+    Where others may see the end elsewhere, the head keeps the connection open no more (RFC 9112,
+    6.1 and 6.3), and neither where a body that must not be may come yet.
+
     Raises:
         Malformed: its end is in doubt.
     """
-    if method == "HEAD" or head.status in _BODILESS:
+    if method == "HEAD":
         return _Sized(feed, 0)
+    if head.status in _BODILESS:
+        head.keeps_open = False
+        return _Sized(feed, 0)
+    lengths = _list_words(head.headers.list_values("content-length"))
     codings = _list_words(head.headers.list_values("transfer-encoding")) - {""}
     if not codings <= {"identity"}:
         if codings != {"chunked"}:
             raise Malformed("a transfer coding that is not known")
+        if lengths or not head.minor_version:
+            head.keeps_open = False
         return _Chunked(feed)
-    lengths = _list_words(head.headers.list_values("content-length"))
     if len(lengths) > 1:
         raise Malformed("contradicting lengths")
     length = lengths.pop() if lengths else ""

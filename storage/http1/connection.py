@@ -13,6 +13,10 @@ from storage.http1.feed import Feed
 from storage.http1.heads import Head, parse_head, write_head
 
 _SWITCHING_PROTOCOLS = 101
+# Far more than any server sends.
+_MOST_INTERIM = 64
+# TLS sends all that it is given in one call, and the socket's limit would count for all of it.
+_TLS_SLICE_BYTES = 256 * 1024
 
 
 class Connection:
@@ -59,8 +63,9 @@ class Connection:
         written = write_head(method, target, headers)
         try:
             self._send(written, body)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            # A server may answer a body that it does not want before it has all of it.
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+            # A server may answer a body that it does not want before it has all of it. Of TLS 1.3
+            # nothing can be read any more once a send has failed.
             try:
                 head, answer = self._hear(method)
             except (HttpError, OSError):
@@ -80,8 +85,9 @@ class Connection:
             return
         # One send each, since the socket's limit counts for all that a sendall sends.
         sent = self._send_both(head, body) - len(head)
+        most = _TLS_SLICE_BYTES if isinstance(self.socket, ssl.SSLSocket) else len(body)
         while sent < len(body):
-            sent += self.socket.send(body[sent:])
+            sent += self.socket.send(body[sent : sent + most])
 
     def _send_both(self, head: bytes, body: memoryview) -> int:
         try:
@@ -95,9 +101,10 @@ class Connection:
         return sent
 
     def _hear(self, method: str) -> tuple[Head, Body]:
-        while True:
+        for _ in range(_MOST_INTERIM):
             head = parse_head(self._feed.read_head())
             if head.status >= 200:
                 return head, frame_body(method, head, self._feed)
             if head.status == _SWITCHING_PROTOCOLS:
                 raise Malformed("another protocol")
+        raise Malformed("no answer behind those that come before it")

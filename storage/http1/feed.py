@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Protocol
 
 from storage.http1.errors import EndedEarly, Malformed, NoAnswer
 
-# Most heads fit; of a body, no more than this is copied.
+# Most heads fit. Of a body with a length no more than this is copied.
 _BUFFER_BYTES = 8 * 1024
 # RFC 9110 sets no limit; as much as Python's own client takes for one line.
 _MAX_HEAD_BYTES = 64 * 1024
@@ -69,11 +70,15 @@ class Feed:
         """Read what is there, no more than fits; 0 where the connection has ended.
 
         Raises:
+            EndedEarly: TLS was cut off, without the word that ends it (RFC 9112, 9.8).
             OSError
         """
         left = self._end - self._start
         if not left:
-            return self._connection.recv_into(view)
+            try:
+                return self._connection.recv_into(view)
+            except ssl.SSLEOFError:
+                raise EndedEarly from None
         count = min(left, len(view))
         view[:count] = memoryview(self._buffer)[self._start : self._start + count]
         self._start += count
@@ -89,7 +94,10 @@ class Feed:
                 return block
             look_from = max(self._start, self._end - overlap)
             look_from -= self._make_room(most)
-            count = self._connection.recv_into(memoryview(self._buffer)[self._end :])
+            try:
+                count = self._connection.recv_into(memoryview(self._buffer)[self._end :])
+            except ssl.SSLEOFError:
+                count = 0
             if not count:
                 raise NoAnswer if self.is_empty else EndedEarly
             self._end += count

@@ -52,12 +52,16 @@ class Head:
 
     Attributes:
         keeps_open: whether the server means to answer more on this connection.
+        minor_version: of HTTP/1.
     """
 
-    __slots__ = ("headers", "keeps_open", "status")
+    __slots__ = ("headers", "keeps_open", "minor_version", "status")
 
-    def __init__(self, status: int, headers: Headers, *, keeps_open: bool) -> None:
+    def __init__(
+        self, status: int, headers: Headers, *, minor_version: int, keeps_open: bool
+    ) -> None:
         self.status = status
+        self.minor_version = minor_version
         self.headers = headers
         self.keeps_open = keeps_open
 
@@ -98,7 +102,7 @@ def parse_head(block: bytes) -> Head:
     headers = _parse_fields(text[status.end() :])
     options = headers.get("connection", "").lower()
     keeps_open = "close" not in options and (status[1] != "0" or "keep-alive" in options)
-    return Head(int(status[2]), headers, keeps_open=keeps_open)
+    return Head(int(status[2]), headers, minor_version=int(status[1]), keeps_open=keeps_open)
 
 
 def _parse_fields(text: str) -> Headers:

@@ -188,6 +188,9 @@ class Wire:
             {"host": place.host, **{name.lower(): value for name, value in headers.items()}},
             datetime.now(UTC),
         )
+        # What a proxy may add or change on the way is not signed.
+        sent["accept-encoding"] = "identity"
+        sent["user-agent"] = "Headrace/0.1"
         sent["content-length"] = str(len(body))
         connection = self._idle.take(place.address) or self._connect(place)
         is_open = False
