@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import AddressBlocked, SourceDns, SourceTimeout, SourceTls, SourceUnavailable
+from ingest.errors import (
+    AddressBlocked,
+    ConfigError,
+    SourceDns,
+    SourceTimeout,
+    SourceTls,
+    SourceUnavailable,
+)
 from ingest.urls import parse_source_url
 from tests.support.canary import Canary
 from tests.support.origin import Certificates, Origin, TlsCase
@@ -414,3 +421,35 @@ def test_the_next_address_of_a_name_is_tried_where_one_refuses(
             _fetch(egress, url)
     finally:
         egress.close()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_certificates_that_cannot_be_read_are_told_at_the_start(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"ca\.pem"):
+        Egress(Policy(1, 1, ca_file=ca_file))
+
+
+def test_many_addresses_that_do_not_answer_take_no_longer_than_one(
+    resolve: tuple[list[str], Resolve], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+    moment = iter(range(10_000))
+
+    def connect(server: object, timeout: float) -> socket.socket:
+        del timeout
+        tried.append(server)
+        raise TimeoutError
+
+    resolve[1](tuple(f"93.184.{high}.{low}" for high in range(4) for low in range(100)))
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr("workers.dialing.time.monotonic", lambda: float(next(moment)))
+    egress = Egress(Policy(5, 5))
+    with pytest.raises(SourceTimeout):
+        egress.get(parse_source_url("http://many.invalid/"), {})
+    egress.close()
+    assert 1 <= len(tried) <= 5

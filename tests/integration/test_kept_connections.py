@@ -133,6 +133,15 @@ def test_a_connection_that_is_closed_as_it_is_used_again_is_replaced() -> None:
     assert seen == [0, 1, 2]
 
 
+def test_what_was_left_of_another_answer_is_no_answer() -> None:
+    with _listen(ANSWER, b"left over\n\n", None, ANSWER) as (port, seen):
+        egress = Egress(Policy(5, 5, frozenset({f"127.0.0.1:{port}"})))
+        for _ in range(2):
+            _read_all(egress, f"http://127.0.0.1:{port}/")
+        egress.close()
+    assert seen[:2] == [0, 1]
+
+
 def test_a_server_that_answers_nothing_on_a_new_connection_is_not_asked_again() -> None:
     with _listen(None, ANSWER) as (port, seen):
         egress = Egress(Policy(5, 5, frozenset({f"127.0.0.1:{port}"})))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -40,6 +42,29 @@ def test_a_call_that_nobody_waits_on_is_never_late(
     call.allow(5)
     call.pause()
     call.look(1e9)
+    assert not call.expired
+    call.close()
+
+
+def test_a_call_that_waits_anew_by_the_time_it_is_cut_is_not(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    clock = Clock()
+    call = Call(clock)
+    call.attach(pair[0])
+    call.allow(5)
+
+    class Late:
+        """Comes to the lock when the caller has set its next deadline."""
+
+        def __enter__(self) -> None:
+            call.allow(100)
+
+        def __exit__(self, *_: object) -> None:
+            """Hold nothing."""
+
+    call._lock = cast("threading.Lock", Late())
+    call.look(clock.now + 6)
     assert not call.expired
     call.close()
 

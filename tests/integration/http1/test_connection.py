@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +135,50 @@ def test_what_tls_holds_back_behind_a_body_spoils_the_connection(
                 _, body = ours.ask("GET", "/", [])
                 assert len(_read(body)) == 12_000
                 assert ours.is_stale is bool(unasked)
+
+
+@pytest.mark.parametrize("ends", ["as it should", "cut off"])
+def test_the_end_of_tls_without_its_word_for_it_is_no_end_of_a_body(
+    ends: str, certificates: Certificates, join: Join
+) -> None:
+    plain, theirs = join()
+    server_context = certificates.make_context(TlsCase.TRUSTED)
+    with ThreadPoolExecutor(1) as server:
+        accepted = server.submit(server_context.wrap_socket, theirs, server_side=True)
+        wrapped = Tls(str(certificates.ca_file)).wrap(plain.socket, "127.0.0.1")
+        wrapped.do_handshake()
+        with accepted.result() as speaking, closing(Connection(wrapped)) as ours:
+            speaking.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 20_000)
+            _, body = ours.ask("GET", "/", [])
+            assert speaking.recv(1000)
+            if ends == "cut off":
+                speaking.shutdown(socket.SHUT_WR)
+                with pytest.raises(EndedEarly):
+                    _read(body)
+            else:
+                said = server.submit(speaking.unwrap)
+                assert len(_read(body)) == 20_000
+                wrapped.unwrap()
+                said.result()
+        assert body.ended is (ends != "cut off")
+
+
+def test_answers_before_the_answer_come_to_an_end(join: Join) -> None:
+    ours, theirs = join()
+    theirs.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + OK)
+    with pytest.raises(Malformed):
+        ours.ask("GET", "/", [])
+
+
+def test_a_certificate_names_hosts_where_hosts_are_named(certificates: Certificates) -> None:
+    context = Tls(str(certificates.ca_file))._context
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert not context.hostname_checks_common_name
+
+
+def test_no_keys_are_written_where_the_environment_says(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert Tls(str(certificates.ca_file))._context.keylog_filename is None

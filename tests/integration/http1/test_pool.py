@@ -5,6 +5,7 @@ from __future__ import annotations
 from storage.http1.connection import Connection
 from storage.http1.pool import Pool
 from tests.integration.http1.conftest import Join
+from tests.unit.workers.test_leases import Clock
 
 
 def _is_open(connection: Connection) -> bool:
@@ -71,3 +72,26 @@ def test_a_pool_that_nobody_has_any_more_leaves_none_open(join: Join) -> None:
     pool.give("a", idle)
     del pool
     assert not _is_open(idle)
+
+
+def test_one_that_lay_idle_for_long_is_closed(join: Join) -> None:
+    clock = Clock()
+    pool = Pool(2, clock=clock)
+    first, second = join()[0], join()[0]
+    assert pool.take("a") is None
+    pool.give("a", first)
+    clock.now += 20
+    pool.give("a", second)
+    clock.now += 11
+    assert pool.take("a") is second
+    assert pool.take("a") is None
+    assert not _is_open(first)
+
+
+def test_a_closed_pool_keeps_nothing_any_more(join: Join) -> None:
+    pool = Pool(2)
+    used = join()[0]
+    pool.close()
+    assert pool.take("a") is None
+    pool.give("a", used)
+    assert not _is_open(used)

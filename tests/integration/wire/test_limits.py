@@ -116,6 +116,34 @@ def test_a_store_may_take_longer_over_a_slice_than_over_a_connection(
         _put(wire)
 
 
+def _take_steadily(connection: socket.socket, stop: threading.Event) -> None:
+    taken = 0
+    while taken < len(BODY):
+        before = taken
+        while taken < min(len(BODY), before + 256 * 1024):
+            taken += len(connection.recv(256 * 1024))
+        stop.wait(SHORT_S / 30)
+    connection.sendall(OK)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_body_may_take_longer_than_the_limit_while_it_is_taken(
+    scheme: str, settings: Settings, certificates: Certificates
+) -> None:
+    serve, ca_file = _take_steadily, None
+    if scheme == "https":
+        context, ca_file = certificates.make_context(TlsCase.TRUSTED), certificates.ca_file
+
+        def serve(connection: socket.socket, stop: threading.Event) -> None:
+            with context.wrap_socket(connection, server_side=True) as secured:
+                _take_steadily(secured, stop)
+
+    began = time.monotonic()
+    with _listen(serve) as port, _connect(settings, port, LONG_S, 2 * SHORT_S, ca_file) as wire:
+        _put(wire)
+    assert time.monotonic() - began > 2 * SHORT_S
+
+
 def _take_nothing(connection: socket.socket, stop: threading.Event) -> None:
     del connection
     stop.wait(LONG_S)

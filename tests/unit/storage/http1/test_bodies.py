@@ -88,9 +88,12 @@ def test_without_a_length_the_connections_end_is_the_files() -> None:
 )
 def test_answers_that_have_no_body_end_with_their_head(method: str, first: str) -> None:
     source = feed(f"HTTP/1.1 {first}\r\nContent-Length: 5\r\n\r\n".encode())
-    body = frame_body(method, parse_head(source.read_head()), source)
+    head = parse_head(source.read_head())
+    body = frame_body(method, head, source)
     assert body.ended
     assert body.leaves_open
+    # A body that comes all the same would be the answer to the next request.
+    assert head.keeps_open is (method == "HEAD")
     assert _read(body) == b""
 
 
@@ -130,3 +133,22 @@ def test_trailers_without_an_end_are_given_up() -> None:
     with pytest.raises(Malformed):
         _read(body)
     assert not body.ended
+
+
+@pytest.mark.parametrize(
+    ("version", "more"), [("1.0", "Connection: keep-alive"), ("1.1", "Content-Length: 3")]
+)
+def test_chunks_where_others_may_see_another_end_keep_no_connection(
+    version: str, more: str
+) -> None:
+    source = feed(f"HTTP/{version} 200 OK\r\n{CHUNKED}\r\n{more}\r\n\r\n".encode())
+    head = parse_head(source.read_head())
+    assert head.keeps_open
+    frame_body("GET", head, source)
+    assert not head.keeps_open
+
+
+def test_a_chunk_that_does_not_end_where_it_says_is_cut() -> None:
+    body = _frame(CHUNKED, body=b"3\r\nabc" + b"x" * 70_000)
+    with pytest.raises(EndedEarly):
+        _read(body)
