@@ -15,7 +15,7 @@ from cli.local import LocalStack
 _FILES = 2000
 _TUNING_FILES = 500
 _TUNING_ROUNDS = 1
-_ROUNDS = 3
+_ROUNDS = 7
 _TRANSFERS = (4, 8, 16, 32)
 _STARTS = 5
 _BOUNDS = Bounds(Judged.RATIO_AT_LEAST, 1.1, 1.35)
