@@ -26,7 +26,7 @@ from ingest.errors import FieldInvalid
 MAX_URL_BYTES = 8192
 CONNECTION_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _MAX_OBJECT_KEY_BYTES = 1024
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHAPE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
     r"//(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?"
@@ -57,8 +57,7 @@ class SourceUrl:
     @property
     def authority(self) -> str:
         """Host and port as they stand in the URL: the port only if it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return write_authority(self.scheme, self.host, self.port)
 
     @property
     def path(self) -> str:
@@ -90,6 +89,12 @@ class ObjectUrl:
         return f"s3://{self.connection}/{quote(self.key, safe=_PATH_SAFE.replace('%', ''))}"
 
 
+def write_authority(scheme: str, host: str, port: int) -> str:
+    """Return a host without brackets, and its port if it is not the scheme's, as in a URL."""
+    host = f"[{host}]" if ":" in host else host
+    return host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
 def parse_order_url(text: str, *, param: str = "url") -> SourceUrl | ObjectUrl:
     """Parse and normalise a URL as somebody orders it: of a source, or of a connection's object.
 
@@ -103,7 +108,7 @@ def parse_order_url(text: str, *, param: str = "url") -> SourceUrl | ObjectUrl:
     if shape is not None and scheme == "s3":
         _check_text(text, param)
         return _parse_object_url(shape["rest"], param)
-    if shape is not None and scheme not in _DEFAULT_PORTS:
+    if shape is not None and scheme not in DEFAULT_PORTS:
         _check_text(text, param)
         raise _refuse(param, f"has the scheme '{scheme[:32]}'; it takes http, https or s3")
     return parse_source_url(text, param=param)
@@ -124,7 +129,7 @@ def parse_source_url(text: str, *, param: str = "url") -> SourceUrl:
     if shape is None:
         raise _refuse(param, "has no scheme; it takes an absolute http or https URL")
     scheme = shape["scheme"].lower()
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in DEFAULT_PORTS:
         raise _refuse(param, f"has the scheme '{scheme[:32]}'; it takes http or https")
     parts = _AUTHORITY.fullmatch(shape["rest"])
     if parts is None:
@@ -266,7 +271,7 @@ def _parse_host(host: str, param: str) -> str:
 
 def _parse_port(port: str | None, scheme: str, param: str) -> int:
     if not port:
-        return _DEFAULT_PORTS[scheme]
+        return DEFAULT_PORTS[scheme]
     if not port.isascii() or not port.isdigit() or len(port) > 5 or not 1 <= int(port) <= 65535:
         raise _refuse(param, "has a port that is not a number from 1 to 65535")
     return int(port)

@@ -48,27 +48,37 @@ class Body(ABC):
         """
 
 
-class _Sized(Body):
-    def __init__(self, feed: Feed, length: int) -> None:
+class _Counted(Body):
+    """Knows how many bytes are to come before anything else does."""
+
+    def __init__(self, feed: Feed, left: int) -> None:
         super().__init__(feed)
-        self._left = length
+        self._left = left
+
+    def _read_left(self, view: memoryview) -> int:
+        count = self._feed.read_into(view[: self._left])
+        if not count and len(view):
+            raise EndedEarly
+        self._left -= count
+        return count
+
+
+class _Sized(_Counted):
+    def __init__(self, feed: Feed, length: int) -> None:
+        super().__init__(feed, length)
         self.ended = not length
 
     def read_into(self, view: memoryview) -> int:
         if not self._left:
             return 0
-        count = self._feed.read_into(view[: self._left] if len(view) > self._left else view)
-        if not count and len(view):
-            raise EndedEarly
-        self._left -= count
+        count = self._read_left(view)
         self.ended = not self._left
         return count
 
 
-class _Chunked(Body):
+class _Chunked(_Counted):
     def __init__(self, feed: Feed) -> None:
-        super().__init__(feed)
-        self._left = 0
+        super().__init__(feed, 0)
         self._is_first = True
 
     def read_into(self, view: memoryview) -> int:
@@ -80,11 +90,7 @@ class _Chunked(Body):
                 self._read_trailers()
                 self.ended = True
                 return 0
-        count = self._feed.read_into(view[: self._left] if len(view) > self._left else view)
-        if not count and len(view):
-            raise EndedEarly
-        self._left -= count
-        return count
+        return self._read_left(view)
 
     def _read_size(self) -> int:
         try:

@@ -83,22 +83,17 @@ class Connection:
         if not body:
             self.socket.sendall(head)
             return
+        if isinstance(self.socket, ssl.SSLSocket):
+            # It has no call for both.
+            sent, most = -len(head), _TLS_SLICE_BYTES
+        else:
+            sent, most = self.socket.sendmsg([head, body]) - len(head), len(body)
+        if sent < 0:
+            self.socket.sendall(head[sent:])
+            sent = 0
         # One send each, since the socket's limit counts for all that a sendall sends.
-        sent = self._send_both(head, body) - len(head)
-        most = _TLS_SLICE_BYTES if isinstance(self.socket, ssl.SSLSocket) else len(body)
         while sent < len(body):
             sent += self.socket.send(body[sent : sent + most])
-
-    def _send_both(self, head: bytes, body: memoryview) -> int:
-        try:
-            sent = self.socket.sendmsg([head, body])
-        except NotImplementedError:
-            # TLS has no such call.
-            sent = 0
-        if sent < len(head):
-            self.socket.sendall(head[sent:])
-            sent = len(head)
-        return sent
 
     def _hear(self, method: str) -> tuple[Head, Body]:
         for _ in range(_MOST_INTERIM):

@@ -30,6 +30,7 @@ from urllib.parse import quote, urlsplit
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, NoCredentialsError
 
+from ingest.urls import DEFAULT_PORTS, write_authority
 from storage.http1.bodies import Body
 from storage.http1.connection import Connection
 from storage.http1.errors import HttpError
@@ -56,7 +57,6 @@ _LONGEST_PAUSE_S = 20.0
 _MOST_ANSWER_BYTES = 64 * 1024
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
 _REGION = re.compile(rb"<Region>([a-z0-9-]+)</Region>")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # Any key will do to learn how the bucket is addressed; this one needs no encoding.
 _SAMPLE_KEY = "key"
 
@@ -236,12 +236,10 @@ class Wire:
                 "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
             )
         url = urlsplit(signed)
-        port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+        port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
         name = url.hostname or ""
-        host = f"[{name}]" if ":" in name else name
         # Without a port that goes without saying, as stores expect it signed.
-        if port != _DEFAULT_PORTS[url.scheme]:
-            host = f"{host}:{port}"
+        host = write_authority(url.scheme, name, port)
         path = url.path.removesuffix(_SAMPLE_KEY)
         return _Place((name.removesuffix("."), port), url.scheme == "https", host, path)
 

@@ -91,6 +91,19 @@ def _read_request(connection: socket.socket) -> None:
         left -= len(connection.recv(min(left, 1024**2)))
 
 
+def _speak(scheme: str, serve: Serve, certificates: Certificates) -> tuple[Serve, Path | None]:
+    """Return what serves by a scheme, and the certificates to check it by."""
+    if scheme == "http":
+        return serve, None
+    context = certificates.make_context(TlsCase.TRUSTED)
+
+    def secure(connection: socket.socket, stop: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            serve(secured, stop)
+
+    return secure, certificates.ca_file
+
+
 def _take_slowly(connection: socket.socket, stop: threading.Event) -> None:
     # The second request comes on a connection that is there already.
     for _ in range(2):
@@ -103,14 +116,7 @@ def _take_slowly(connection: socket.socket, stop: threading.Event) -> None:
 def test_a_store_may_take_longer_over_a_slice_than_over_a_connection(
     scheme: str, settings: Settings, certificates: Certificates
 ) -> None:
-    serve, ca_file = _take_slowly, None
-    if scheme == "https":
-        context, ca_file = certificates.make_context(TlsCase.TRUSTED), certificates.ca_file
-
-        def serve(connection: socket.socket, stop: threading.Event) -> None:
-            with context.wrap_socket(connection, server_side=True) as secured:
-                _take_slowly(secured, stop)
-
+    serve, ca_file = _speak(scheme, _take_slowly, certificates)
     with _listen(serve) as port, _connect(settings, port, SHORT_S, LONG_S, ca_file) as wire:
         _put(wire)
         _put(wire)
@@ -130,14 +136,7 @@ def _take_steadily(connection: socket.socket, stop: threading.Event) -> None:
 def test_a_body_may_take_longer_than_the_limit_while_it_is_taken(
     scheme: str, settings: Settings, certificates: Certificates
 ) -> None:
-    serve, ca_file = _take_steadily, None
-    if scheme == "https":
-        context, ca_file = certificates.make_context(TlsCase.TRUSTED), certificates.ca_file
-
-        def serve(connection: socket.socket, stop: threading.Event) -> None:
-            with context.wrap_socket(connection, server_side=True) as secured:
-                _take_steadily(secured, stop)
-
+    serve, ca_file = _speak(scheme, _take_steadily, certificates)
     began = time.monotonic()
     with _listen(serve) as port, _connect(settings, port, LONG_S, 2 * SHORT_S, ca_file) as wire:
         _put(wire)
