@@ -18,6 +18,8 @@ from tests.chaos.rig import Rig, Tenant
 from tests.support.api import JsonDict
 
 _SWEEP_EVERY_S = 0.2
+# What dies at a steady beat starts again at one, and would be met at the same byte each time.
+_SPREAD = 0.25
 
 
 @dataclass(slots=True)
@@ -37,7 +39,8 @@ def killing(
     Supervision starts it again. What is dead already is not killed again.
 
     Args:
-        seed: chooses who dies.
+        every_s: on average, a quarter more or less.
+        seed: chooses who dies, and when.
         limit: the most kills; None for as long as the block runs.
     """
     kills = Kills()
@@ -46,7 +49,9 @@ def killing(
 
     def run() -> None:
         try:
-            while (limit is None or kills.count < limit) and not over.wait(every_s):
+            while (limit is None or kills.count < limit) and not over.wait(
+                every_s * choose.uniform(1 - _SPREAD, 1 + _SPREAD)
+            ):
                 name = choose.choice(names)
                 if name in stack.processes:
                     stack.kill(name)
