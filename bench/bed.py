@@ -68,6 +68,21 @@ class Bed:
                 for name in names
             }
 
+    @contextmanager
+    def open_slotted_peers(
+        self, name: str, slots: Sequence[int], source_port: int, store: Store
+    ) -> Iterator[dict[str, PythonPeer]]:
+        """Run a peer that is written in Python several times, by how much each does at once."""
+        with ExitStack() as held:
+            yield {
+                str(count): held.enter_context(
+                    PythonPeer(
+                        name, f"{HOST}:{source_port}", store, self.log(f"{name}-{count}"), count
+                    )
+                )
+                for count in slots
+            }
+
     def log(self, name: str) -> Path:
         """Return where a process logs."""
         return self.folder / f"{name}.log"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
 
 from ingest.config import Settings
 from ingest.formats import Format
@@ -136,6 +137,7 @@ class _NoProber(Prober):
         return _describe(sniffed)
 
 
+@cache
 def _describe(sniffed: Format) -> MediaInfo:
     nothing = dict.fromkeys(
         (

@@ -20,11 +20,16 @@ class PythonPeer:
         source: the ip:port it may fetch from.
         store: where it stores.
         log: where it logs.
+        slots: transfers at once; None for as many as a worker's settings have.
     """
 
-    def __init__(self, name: str, source: str, store: Store, log: Path) -> None:
+    def __init__(
+        self, name: str, source: str, store: Store, log: Path, slots: int | None = None
+    ) -> None:
         self._name = name
         environ = store.make_peer_environ(source)
+        if slots is not None:
+            environ["HEADRACE_WORKER_SLOTS"] = str(slots)
         self._process = LineProcess("bench.transfer_peer", [name], environ=environ, log=log)
 
     def __enter__(self) -> Self:

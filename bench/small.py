@@ -16,7 +16,7 @@ _FILES = 2000
 _TUNING_FILES = 500
 _TUNING_ROUNDS = 1
 _ROUNDS = 7
-_TRANSFERS = (4, 8, 16, 32)
+_AT_ONCE = (4, 8, 16, 32)
 _STARTS = 5
 _BOUNDS = Bounds(Judged.RATIO_AT_LEAST, 1.1, 1.35)
 
@@ -28,26 +28,38 @@ def measure_small(bed: Bed) -> list[Line]:
         LocalStack(bed.folder / "small", with_roles=False) as stack,
     ):
         store = describe_stack(stack.environ)
-        with bed.open_python_peers(["headrace", "plain"], source.port, store) as python:
+        with (
+            bed.open_python_peers(["plain"], source.port, store) as plain,
+            bed.open_slotted_peers("headrace", _AT_ONCE, source.port, store) as headrace,
+        ):
             work = _Work(bed, store, source.url)
             start_s = min(measure_start(store).elapsed_s for _ in range(_STARTS))
-            tuned = interleave(
-                {
-                    str(transfers): work.make_rclone(transfers, start_s, _TUNING_FILES)
-                    for transfers in _TRANSFERS
-                },
-                _TUNING_ROUNDS,
+            best = _tune(
+                bed,
+                "rclone --transfers",
+                {str(count): work.make_rclone(count, start_s, _TUNING_FILES) for count in _AT_ONCE},
             )
-            for name, tries in tuned.items():
-                bed.say(f"  rclone --transfers {name}: {show_runs(tries)}")
-            best = choose_fastest(tuned)
-            peers = {name: work.make_python(peer, name) for name, peer in python.items()}
-            peers["rclone"] = work.make_rclone(int(best), start_s, _FILES)
-            runs = interleave(peers, bed.pick_rounds(_ROUNDS))
+            slots = _tune(
+                bed,
+                "headrace, HEADRACE_WORKER_SLOTS",
+                {
+                    count: work.make_python(peer, f"tuning-headrace-{count}", _TUNING_FILES)
+                    for count, peer in headrace.items()
+                },
+            )
+            runs = interleave(
+                {
+                    "headrace": work.make_python(headrace[slots], "headrace", _FILES),
+                    "plain": work.make_python(plain["plain"], "plain", _FILES),
+                    "rclone": work.make_rclone(int(best), start_s, _FILES),
+                },
+                bed.pick_rounds(_ROUNDS),
+            )
         for name in runs:
             bed.check_hashes(store, work.expect(name, 1, _FILES), name)
     bed.notes.append(
-        f"2,000 x 100 KiB: rclone ran with --transfers {best}; its start, {start_s:.2f} s, is not "
+        f"2,000 x 100 KiB: rclone ran with --transfers {best}, Headrace with {slots} slots, each "
+        f"the fastest of {', '.join(map(str, _AT_ONCE))}; rclone's start, {start_s:.2f} s, is not "
         "counted."
     )
     rates = {name: [_FILES / run.elapsed_s for run in found] for name, found in runs.items()}
@@ -59,6 +71,14 @@ def measure_small(bed: Bed) -> list[Line]:
         Line(title, "CPU ms a file", cpu["headrace"], shown, cpu["rclone"]),
         Line(title, "files/s", rates["headrace"], "requests, boto3", rates["plain"]),
     ]
+
+
+def _tune(bed: Bed, what: str, tries: Mapping[str, Callable[[int], Run]]) -> str:
+    """Return with how many at once somebody is fastest."""
+    found = interleave(tries, _TUNING_ROUNDS)
+    for count, runs in found.items():
+        bed.say(f"  {what} {count}: {show_runs(runs)}")
+    return choose_fastest(found)
 
 
 class _Work:
@@ -76,12 +96,12 @@ class _Work:
             f"{name}/{number}/{at}.jpg": sha256 for at, sha256 in enumerate(self._hashes[:files])
         }
 
-    def make_python(self, peer: PythonPeer, name: str) -> Callable[[int], Run]:
-        """Return what lets a peer in Python store them all."""
+    def make_python(self, peer: PythonPeer, name: str, files: int) -> Callable[[int], Run]:
+        """Return what lets a peer in Python store as many."""
 
         def run(number: int) -> Run:
-            expected = self.expect(name, number, _FILES)
-            done = peer.transfer(self._urls, expected)
+            expected = self.expect(name, number, files)
+            done = peer.transfer(self._urls[:files], expected)
             self._check_arrived(expected)
             return done
 

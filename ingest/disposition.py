@@ -35,20 +35,20 @@ _WORD = re.compile(r"=\?(?P<charset>[^?\s]+)\?(?P<form>[BbQq])\?(?P<data>[^?]*)\
 _BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 
 
-def find_source_name(headers: Sequence[str], url: str) -> str | None:
+def find_source_name(headers: Sequence[str], path: str) -> str | None:
     """Return a harmless name for what a source sent, or None where neither tells one.
 
     Args:
         headers: every Content-Disposition of the answer, each byte a character, as HTTP libraries
             give them. The first one that names something counts.
-        url: where the answer came from; its last segment has to do without a header.
+        path: of the URL the answer came from; its last segment has to do without a header.
     """
     for header in headers:
         for text in _read_filenames(header):
             name = clean_name(text)
             if name is not None:
                 return name
-    return clean_source_name(url)
+    return clean_source_name(path)
 
 
 def _read_filenames(header: str) -> Iterator[str]:

@@ -11,8 +11,9 @@ control, format or surrogate character, is NFC, and is at most 1,024 bytes of UT
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from ingest.errors import FieldInvalid
 from ingest.ids import Prefix, is_id
@@ -24,6 +25,7 @@ _TAKEN_OUT = dict.fromkeys(map(ord, ':*?"<>|\ufffd'))
 # Cc control, Cf format (bidi overrides, zero width), Cs surrogate, Co private, Cn unassigned,
 # Zl and Zp line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
+_NOT_PLAIN = re.compile(r'[^ -~]|["\\%]')
 # Zero-width joiner: part of many emoji, and visible in none.
 _JOINER = "\u200d"
 
@@ -100,9 +102,13 @@ def clean_name(text: str) -> str | None:
     return _shorten(_trim(unicodedata.normalize("NFC", kept))) or None
 
 
-def clean_source_name(url: str) -> str | None:
-    """Return a harmless file name from the last segment of a source's URL, or None."""
-    return clean_name(unquote(urlsplit(url).path, errors="replace"))
+def clean_source_name(path: str) -> str | None:
+    """Return a harmless file name from the last segment of a source's URL, or None.
+
+    Args:
+        path: of the URL, encoded.
+    """
+    return clean_name(unquote(path, errors="replace"))
 
 
 def make_disposition(name: str) -> str:
@@ -110,7 +116,7 @@ def make_disposition(name: str) -> str:
 
     RFC 6266, with the name in RFC 8187's form next to a plain ASCII one.
     """
-    plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in name)
+    plain = _NOT_PLAIN.sub("_", name)
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

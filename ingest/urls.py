@@ -40,6 +40,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 # RFC 3986: what may stand bare in a path or query, and "%" because it is checked apart.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._%[]|"
 _QUERY_SAFE = _PATH_SAFE + "?"
+_KEY_SAFE = _PATH_SAFE.replace("%", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,17 @@ class ObjectUrl:
     key: str
 
     @property
+    def path(self) -> str:
+        """The key as it stands in the URL: encoded, a slash before it."""
+        return f"/{quote(self.key, safe=_KEY_SAFE)}"
+
+    @property
     def redacted(self) -> str:
         """The URL as it is: it holds no secret."""
         return str(self)
 
     def __str__(self) -> str:
-        return f"s3://{self.connection}/{quote(self.key, safe=_PATH_SAFE.replace('%', ''))}"
+        return f"s3://{self.connection}{self.path}"
 
 
 def write_authority(scheme: str, host: str, port: int) -> str:

@@ -107,7 +107,7 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
     head = _read_head(source)
     source.close()
     sniffed = judge_content(head)
-    name = find_source_name(source.dispositions, str(source.url))
+    name = find_source_name(source.dispositions, source.url.path)
     shown = choose_shown_name(attempt.lease, name, sniffed.extension)
     sha256 = plan.bucket.store.find_sha256(plan.source.key, plan.source.etag)
     upload = attempt.checkpoints.begin(

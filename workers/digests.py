@@ -32,6 +32,9 @@ _BLOCK_BYTES = 64
 # Room for a library's other idea of the struct: the self-test must outlive what it refuses.
 _CONTEXT_BYTES = 512
 _RESULT_BYTES = 64
+# Made once: a type for each buffer would cost more than a small file's digest.
+_Context = ctypes.c_char * _CONTEXT_BYTES
+_Result = ctypes.c_char * _RESULT_BYTES
 # The structs count bits, in two 32-bit words.
 _LIMIT_BYTES = 2**61
 _SAMPLE = bytes(range(251)) * 2
@@ -117,7 +120,7 @@ class _OpenDigest:
     def __init__(self, functions: _Functions) -> None:
         self._functions = functions
         self._algorithm = functions.algorithm
-        self._context = ctypes.create_string_buffer(_CONTEXT_BYTES)
+        self._context = _Context()
         functions.init(self._context)
 
     def update(self, data: Buffer, /) -> None:
@@ -137,10 +140,9 @@ class _OpenDigest:
                     del first
 
     def hexdigest(self) -> str:
-        result = ctypes.create_string_buffer(_RESULT_BYTES)
+        result = _Result()
         # A copy, since OpenSSL wipes what it has finished.
-        context = ctypes.create_string_buffer(_CONTEXT_BYTES)
-        ctypes.memmove(context, self._context, _CONTEXT_BYTES)
+        context = _Context.from_buffer_copy(self._context)
         self._functions.final(result, context)
         return result.raw[: self._algorithm.result_bytes].hex()
 

@@ -49,7 +49,8 @@ class FilledPart:
         buffer: its bytes, and room behind them.
         size_bytes: how many there are.
         crc32c: of them.
-        digests: the state of the file's digests behind them, or None where it cannot be had.
+        digests: the state of the file's digests behind them, or None where it cannot be had or
+            the part is all of the file.
     """
 
     buffer: bytearray
@@ -158,7 +159,10 @@ class PartReader:
             self._buffers.give(buffer)
             return None
         self.received_bytes += filled
-        return FilledPart(buffer, filled, checksum, self._checksums.export())
+        # Of a file that is whole in its first part nothing is gone on with.
+        is_whole = self._stream.ended and self.received_bytes == filled
+        digests = None if is_whole else self._checksums.export()
+        return FilledPart(buffer, filled, checksum, digests)
 
     def _find_ranged_file(self) -> RangedFile | None:
         stream, part_bytes = self._stream, self._buffers.part_bytes

@@ -65,7 +65,7 @@ def store_source(
             if found is not None:
                 head = found.checkpoint.head
             sniffed = judge_content(head)
-            name = find_source_name(source.dispositions, str(source.url))
+            name = find_source_name(source.dispositions, source.url.path)
             if first is None or (found is None and source.ended):
                 content = memoryview(b"") if first is None else first.content
                 checksums.verify()
@@ -104,7 +104,7 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
     return make_file(
         attempt.lease,
         attempt.url,
-        source_name=clean_source_name(str(attempt.url)),
+        source_name=clean_source_name(attempt.url.path),
         key=key,
         sha256=found.checksums.sha256,
         filesize_bytes=found.size_bytes,

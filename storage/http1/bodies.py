@@ -139,8 +139,13 @@ def frame_body(method: str, head: Head, feed: Feed) -> Body:
     if head.status in _BODILESS:
         head.keeps_open = False
         return _Sized(feed, 0)
-    lengths = _list_words(head.headers.list_values("content-length"))
-    codings = _list_words(head.headers.list_values("transfer-encoding")) - {""}
+    told_lengths = head.headers.list_values("content-length")
+    told_codings = head.headers.list_values("transfer-encoding")
+    if not told_codings and len(told_lengths) == 1 and _LENGTH.fullmatch(told_lengths[0]):
+        # Nearly every answer; what follows is for the others.
+        return _Sized(feed, int(told_lengths[0]))
+    lengths = _list_words(told_lengths)
+    codings = _list_words(told_codings) - {""}
     if not codings <= {"identity"}:
         if codings != {"chunked"}:
             raise Malformed("a transfer coding that is not known")

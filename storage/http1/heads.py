@@ -16,7 +16,6 @@ _STATUS = re.compile(r"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD = re.compile(r"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n]*)\r?\n", re.MULTILINE)
 # RFC 9112, 5.2: to be read as a space.
 _FOLD = re.compile(r"\r?\n[ \t]+")
-_BREAKS_VALUE = re.compile(r"\0|\r(?!\n)")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 _BREAKS_TARGET = re.compile(r"[^\x21-\x7e]")
 
@@ -94,7 +93,7 @@ def parse_head(block: bytes) -> Head:
         Malformed: the protocol is another, or a line is no header.
     """
     text = block.decode("latin-1")
-    if _BREAKS_VALUE.search(text):
+    if "\0" in text or text.count("\r") != text.count("\r\n"):
         raise Malformed("a control character in a header")
     status = _STATUS.match(text)
     if status is None:

@@ -116,17 +116,17 @@ class S3ObjectStore:
     ) -> None:
         """Store an object in one request."""
         sent = {
-            "Content-Type": headers.content_type,
-            "Content-Disposition": headers.content_disposition,
+            "content-type": headers.content_type,
+            "content-disposition": headers.content_disposition,
             **{f"x-amz-meta-{name}": value for name, value in headers.metadata.items()},
         }
         if not overwrite:
-            sent["If-None-Match"] = "*"
+            sent["if-none-match"] = "*"
         if self._checksum is S3Checksum.CRC32C:
             digest = hashlib.sha256(body).digest() if sha256 is None else bytes.fromhex(sha256)
             sent["x-amz-checksum-sha256"] = _encode(digest)
         else:
-            sent["Content-MD5"] = _hash_md5(body)
+            sent["content-md5"] = _hash_md5(body)
         self._wire.put(Verb.STORE_OBJECT, key, "", body, sent)
 
     def begin(self, key: str, headers: ObjectHeaders) -> Upload:
@@ -153,7 +153,7 @@ class S3ObjectStore:
             guard = {"x-amz-checksum-crc32c": _encode_crc32c(checksum)}
         else:
             checksum = None
-            guard = {"Content-MD5": _hash_md5(body)}
+            guard = {"content-md5": _hash_md5(body)}
         answer = self._wire.put(Verb.STORE_PART, upload.key, query, body, guard)
         if "ETag" not in answer:
             raise StorageUnavailable("The object store took a part and named no ETag.")

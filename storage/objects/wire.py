@@ -19,8 +19,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -110,7 +109,7 @@ class Wire:
         Args:
             verb: what this is for.
             query: of the URL, encoded and in the order of its names; may be empty.
-            headers: all but those that carry the request itself.
+            headers: in lower case; all but those that carry the request itself.
 
         Raises:
             FileExists, UploadLost: as the store says.
@@ -140,8 +139,12 @@ class Wire:
         """
         if self._credentials is None:
             raise NoCredentialsError
-        with _telling_of_credentials(self._credentials, but=NoCredentialsError):
+        try:
             return self._credentials.get_frozen_credentials()
+        except NoCredentialsError:
+            raise
+        except Exception as error:
+            raise _explain_credentials(self._credentials, error) from error
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -185,7 +188,7 @@ class Wire:
             method,
             path,
             query,
-            {"host": place.host, **{name.lower(): value for name, value in headers.items()}},
+            {"host": place.host, **headers},
             datetime.now(UTC),
         )
         # What a proxy may add or change on the way is not signed.
@@ -231,10 +234,14 @@ class Wire:
     @cached_property
     def _place(self) -> _Place:
         # botocore decides: path or host, AWS's regions, the operator's endpoint. It signs, too.
-        with _telling_of_credentials(self._credentials, but=BotoCoreError):
+        try:
             signed = self._client.generate_presigned_url(
                 "put_object", Params={"Bucket": self._bucket, "Key": _SAMPLE_KEY}
             )
+        except BotoCoreError:
+            raise
+        except Exception as error:
+            raise _explain_credentials(self._credentials, error) from error
         url = urlsplit(signed)
         port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
         name = url.hostname or ""
@@ -244,20 +251,14 @@ class Wire:
         return _Place((name.removesuffix("."), port), url.scheme == "https", host, path)
 
 
-@contextmanager
-def _telling_of_credentials(
-    credentials: Credentials | None, *, but: type[BotoCoreError]
-) -> Iterator[None]:
+def _explain_credentials(
+    credentials: Credentials | None, error: Exception
+) -> CredentialRetrievalError:
     # A provider raises what it likes: what STS answered, what is wrong with a file, …
-    try:
-        yield
-    except but:
-        raise
-    except Exception as error:
-        raise CredentialRetrievalError(
-            provider="none" if credentials is None else credentials.method,
-            error_msg=type(error).__name__,
-        ) from error
+    return CredentialRetrievalError(
+        provider="none" if credentials is None else credentials.method,
+        error_msg=type(error).__name__,
+    )
 
 
 def _read_all(body: Body) -> bytes:

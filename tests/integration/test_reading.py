@@ -49,6 +49,7 @@ class Reading:
         default_factory=lambda: HeldLease(cast("Lease", None), time.monotonic, math.inf)
     )
     opened: list[Source] = field(default_factory=list)
+    resumable: list[bool] = field(default_factory=list)
     pool: BufferPool = field(default_factory=lambda: BufferPool(2, 4, PART_BYTES))
 
     def read(
@@ -79,6 +80,8 @@ class Reading:
         finally:
             stream.close()
         assert reader.received_bytes == len(found)
+        # Nobody goes on in a file that was whole in its first part.
+        assert all(self.resumable) or len(self.resumable) == 1
         assert checksums.sha256 == hashlib.sha256(found).hexdigest()
         return found
 
@@ -96,10 +99,11 @@ class Reading:
     def _take(self, part: FilledPart, before: bytes) -> bytes:
         piece = bytes(part.content)
         assert part.crc32c == crc32c.crc32c(piece)
-        assert part.digests is not None
-        restored = Checksums.restore(None, part.digests)
-        assert restored is not None
-        assert restored.sha256 == hashlib.sha256(before + piece).hexdigest()
+        self.resumable.append(part.digests is not None)
+        if part.digests is not None:
+            restored = Checksums.restore(None, part.digests)
+            assert restored is not None
+            assert restored.sha256 == hashlib.sha256(before + piece).hexdigest()
         return piece
 
 
@@ -116,6 +120,17 @@ def test_a_source_that_is_slow_is_read_over_several_connections(
     assert asked[0] == "bytes=0-"
     assert len(asked) == 12
     assert reading.count_free() == 2 + 2 * 3
+
+
+@pytest.mark.parametrize("size_bytes", [1, PART_BYTES - 1, PART_BYTES])
+def test_a_file_of_one_part_is_read_whole(
+    egress: Egress, executor: Executor, origin: Origin, size_bytes: int
+) -> None:
+    body = WHOLE[:size_bytes]
+    url = origin.route(f"/reading/short/{size_bytes}", Reply(body=body, ranges=True, etag='"one"'))
+    reading = Reading(egress, executor, url)
+    assert reading.read() == body
+    assert reading.resumable == [False]
 
 
 @pytest.mark.parametrize(

@@ -143,4 +143,4 @@ def wire(build: Build) -> Wire:
 
 
 def put(wire: Wire, body: bytes | bytearray | memoryview = BODY) -> Mapping[str, str]:
-    return wire.put(Verb.STORE_PART, "a/ü +%~.mp4", "partNumber=1", body, {"X-Amz-Meta-A": "b"})
+    return wire.put(Verb.STORE_PART, "a/ü +%~.mp4", "partNumber=1", body, {"x-amz-meta-a": "b"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ingest.disposition import find_source_name
 from ingest.naming import MAX_SEGMENT_BYTES, make_disposition
 
-URL = "https://media.example/folder/from%20url.mp4?sig=1"
+PATH = "/folder/from%20url.mp4"
 FROM_URL = "from url.mp4"
 
 
@@ -143,7 +143,7 @@ ROWS = PLAIN | EXTENDED | BROKEN | MISPLACED | HARMFUL
 
 @pytest.mark.parametrize(("header", "name"), ROWS.items(), ids=lambda text: ascii(text)[:70])
 def test_a_name_is_read_from_a_header_in_every_form(header: str, name: str) -> None:
-    assert find_source_name([header], URL) == name
+    assert find_source_name([header], PATH) == name
 
 
 @pytest.mark.parametrize(
@@ -160,13 +160,13 @@ def test_a_name_is_read_from_a_header_in_every_form(header: str, name: str) -> N
 def test_of_several_headers_the_first_that_names_something_counts(
     headers: list[str], name: str
 ) -> None:
-    assert find_source_name(headers, URL) == name
+    assert find_source_name(headers, PATH) == name
 
 
-@pytest.mark.parametrize("url", ["https://media.example/", "https://media.example/%2e%2e?a=b.mp4"])
-def test_a_source_that_names_nothing_at_all_has_no_name(url: str) -> None:
-    assert find_source_name(["attachment; filename=.."], url) is None
-    assert find_source_name(["attachment; filename=a.mp4"], url) == "a.mp4"
+@pytest.mark.parametrize("path", ["/", "/%2e%2e"])
+def test_a_source_that_names_nothing_at_all_has_no_name(path: str) -> None:
+    assert find_source_name(["attachment; filename=.."], path) is None
+    assert find_source_name(["attachment; filename=a.mp4"], path) == "a.mp4"
 
 
 _PIECES = st.sampled_from(
@@ -203,7 +203,7 @@ def test_no_name_has_a_separator_or_a_control_character_or_leaves_its_place(
 ) -> None:
     name = find_source_name(
         [f"attachment; filename={header}" for header in headers] + headers,
-        f"https://media.example/{quote(path, errors='replace')}",
+        f"/{quote(path, errors='replace')}",
     )
     if name is None:
         return
@@ -213,7 +213,7 @@ def test_no_name_has_a_separator_or_a_control_character_or_leaves_its_place(
     assert len(name.encode()) <= MAX_SEGMENT_BYTES
     assert name == name.strip() == unicodedata.normalize("NFC", name)
     # It comes back from our own header as it went in.
-    assert find_source_name([make_disposition(name)], "https://media.example/") == name
+    assert find_source_name([make_disposition(name)], "/") == name
 
 
 @pytest.mark.parametrize(
@@ -233,4 +233,4 @@ def test_no_name_has_a_separator_or_a_control_character_or_leaves_its_place(
 )
 @pytest.mark.timeout(5)
 def test_a_header_made_to_take_long_does_not(header: str) -> None:
-    find_source_name([header] * 50, URL)
+    find_source_name([header] * 50, PATH)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,3 +129,4 @@ def test_every_key_has_a_url(key: str) -> None:
         assert "'.' or '..'" in error.message  # noqa: PT017 - the only reason there may be
         return
     assert url == ObjectUrl("archive", key)
+    assert unquote(url.path) == f"/{key}"
