@@ -25,7 +25,7 @@ from storage.records import decisions
 blueprint = APIBlueprint("task", __name__, tag="Tasks")
 blueprint.before_request(admit_bodiless)
 
-_ANSWERS = {200: TaskAnswer, 401: None, 404: None, 409: None, 415: None, 422: None, 503: None}
+_ANSWERS = {200: TaskAnswer, 404: None, 409: None, 415: None, 422: None, 503: None}
 
 
 @blueprint.post("/tasks/<task_id>/cancel")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import request
 from pydantic import ValidationError
 
-from api.auth import require_project
+from api.auth import require_access
 from api.problems import explain_invalid
 from api.schemas import NoFields
+from ingest.access import Scope
 from ingest.errors import BodyInvalid, BodyTooLarge, MediaTypeUnsupported
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -17,9 +18,22 @@ def admit() -> None:
     """Let a request through.
 
     Raises:
-        Unauthorized, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+        Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
     """
-    require_project()
+    _admit(None)
+
+
+def admit_admin() -> None:
+    """Let a request through whose key may keep the project's keys.
+
+    Raises:
+        Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+    """
+    _admit(Scope.ADMIN)
+
+
+def _admit(scope: Scope | None) -> None:
+    require_access(scope)
     if request.method in {"POST", "PATCH"}:
         _require_object()
 
@@ -28,9 +42,9 @@ def admit_bodiless() -> None:
     """Let a request through that needs no body; one that is there must be an object without fields.
 
     Raises:
-        Unauthorized, MediaTypeUnsupported, BodyTooLarge, BodyInvalid, FieldInvalid
+        Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid, FieldInvalid
     """
-    require_project()
+    require_access()
     if not request.get_data():
         return
     _require_object()

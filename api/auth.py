@@ -1,6 +1,7 @@
-"""Who asks: a bearer key, and the project it speaks for.
+"""Who asks: a bearer key, the project it speaks for, and what it may do there.
 
-No key, a wrong key, a revoked key and a malformed header get one and the same answer.
+No key, a wrong key, a revoked key, one that has ended and a malformed header get one and the same
+answer.
 """
 
 from __future__ import annotations
@@ -8,33 +9,42 @@ from __future__ import annotations
 from flask import g, request
 
 from api.services import get_services
-from ingest.errors import Unauthorized
+from ingest.access import Access, Scope
+from ingest.errors import Forbidden, Unauthorized
 from ingest.model import Project
 from storage.records import keys
 
 _REFUSAL = "Send a valid key as 'Authorization: Bearer <key>'."
 _LONGEST_KEY = 256
+_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def require_project() -> Project:
-    """Return the project of the key this request carries.
+def require_access(scope: Scope | None = None) -> Access:
+    """Return what the key of this request opens.
+
+    Args:
+        scope: what it must have; None for what the request's method takes.
 
     Raises:
-        Unauthorized: there is none.
+        Unauthorized: there is no such key.
+        Forbidden: the key has not the scope.
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret or len(secret) > _LONGEST_KEY:
         raise Unauthorized(_REFUSAL)
     with get_services().database.transaction() as connection:
-        project = keys.find_project_by_secret(connection, secret)
-    if project is None:
+        access = keys.find_access(connection, secret)
+    if access is None:
         raise Unauthorized(_REFUSAL)
-    g.project = project
-    return project
+    wanted = scope or (Scope.READ if request.method in _LOOKS else Scope.WRITE)
+    if not access.may(wanted):
+        raise Forbidden(f"This takes a key with the scope '{wanted}', which this one has not.")
+    g.access = access
+    return access
 
 
 def get_project() -> Project:
-    """Return the project that :func:`require_project` found for this request."""
-    project: Project = g.project
-    return project
+    """Return the project that :func:`require_access` found for this request."""
+    access: Access = g.access
+    return access.project

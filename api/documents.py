@@ -13,7 +13,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.resources import FileResource, TaskResource
+from api.resources import FileResource, KeyResource, NewKeyResource, TaskResource
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,6 +97,30 @@ class TaskListAnswer(BaseModel):
     links: ListLinks
 
 
+class KeyAnswer(BaseModel):
+    """One key."""
+
+    meta: Meta
+    data: KeyResource
+    links: SelfLink
+
+
+class NewKeyAnswer(BaseModel):
+    """A key that was made now, with its secret."""
+
+    meta: Meta
+    data: NewKeyResource
+    links: SelfLink
+
+
+class KeyListAnswer(BaseModel):
+    """A page of keys."""
+
+    meta: ListMeta
+    data: list[KeyResource]
+    links: ListLinks
+
+
 class ErrorBody(BaseModel):
     """What is wrong. ``retryable`` and ``task_id`` come with a failed ingest."""
 
@@ -134,6 +158,9 @@ _ANSWERS: Sequence[type[BaseModel]] = (
     TaskAnswer,
     FileListAnswer,
     TaskListAnswer,
+    KeyAnswer,
+    NewKeyAnswer,
+    KeyListAnswer,
     ErrorAnswer,
     Health,
     Readiness,
@@ -142,10 +169,11 @@ _SAID: Mapping[int, str] = {
     200: "OK",
     201: "Created",
     202: "Accepted; the ingest goes on",
-    204: "Deleted",
+    204: "Done; there is nothing to say",
     302: "Redirect to the object store",
     400: "The body is no JSON object",
     401: "No valid key",
+    403: "The key has not the scope",
     404: "Not found",
     409: "The name is taken, or the task is in another state",
     413: "The body is too long",
@@ -167,11 +195,13 @@ def describe(
 
     Args:
         answers: the model of each status; None for one without a body, or for the error shape.
+            What is wrong with the key is added.
         public: whether it takes no key.
     """
     # APIFlask's own type for this is narrower than what it reads.
     responses: dict[int | str, Any] = {}
-    for status, model in answers.items():
+    refusals = {} if public else {401: None, 403: None}
+    for status, model in sorted({**answers, **refusals}.items()):
         shape = model or (ErrorAnswer if status >= 400 else None)
         responses[status] = {"description": _SAID[status]}
         if shape is not None:

@@ -59,7 +59,6 @@ _NO_FILE = "There is no such file in this project."
         201: FileAnswer,
         202: TaskAnswer,
         400: None,
-        401: None,
         409: None,
         413: None,
         415: None,
@@ -94,7 +93,7 @@ def create(asked: FileRequest) -> Response:
 
 
 @blueprint.get("/files/<file_id>")
-@describe(blueprint, "Get a file", "", {200: FileAnswer, 401: None, 404: None})
+@describe(blueprint, "Get a file", "", {200: FileAnswer, 404: None})
 def read(file_id: str) -> Response:
     """Answer with one file."""
     services = get_services()
@@ -109,7 +108,7 @@ def read(file_id: str) -> Response:
 
 @blueprint.get("/files")
 @blueprint.input(FileListing, location="query", arg_name="asked")
-@describe(blueprint, "List files", "Newest first.", {200: FileListAnswer, 401: None, 422: None})
+@describe(blueprint, "List files", "Newest first.", {200: FileListAnswer, 422: None})
 def list_all(asked: FileListing) -> Response:
     """Answer with one page of files."""
     services = get_services()
@@ -125,7 +124,7 @@ def list_all(asked: FileListing) -> Response:
     blueprint,
     "Delete a file",
     "The object and its record; the name is free again.",
-    {204: None, 401: None, 404: None, 503: None},
+    {204: None, 404: None, 503: None},
 )
 def delete(file_id: str) -> tuple[str, int]:
     """Delete the object, then its row: a failure in between leaves a row to delete again."""

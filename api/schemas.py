@@ -13,8 +13,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 
+from ingest.access import USUAL_SCOPES, Scope
 from ingest.checksum import parse_checksum
 from ingest.config import MAX_OBJECT_BYTES
 from ingest.errors import FieldInvalid
@@ -75,6 +83,13 @@ def _check_text(text: str) -> str:
     return text
 
 
+def _require_text(value: object) -> object:
+    # Else a number would pass for seconds since 1970.
+    if not isinstance(value, str):
+        raise ValueError("takes a time as ISO 8601 text")  # noqa: TRY004 - pydantic's way
+    return value
+
+
 def _check_metadata(value: dict[str, object]) -> dict[str, object]:
     if _measure_depth(value) > _MAX_METADATA_DEPTH:
         raise ValueError(f"is nested deeper than {_MAX_METADATA_DEPTH} levels")
@@ -96,6 +111,9 @@ def _measure_depth(value: object, depth: int = 1) -> int:
     elif isinstance(value, list):
         children = value
     return max((_measure_depth(child, depth + 1) for child in children), default=depth)
+
+
+_Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_require_text)]
 
 
 class _Strict(BaseModel):
@@ -170,20 +188,46 @@ class TaskChange(_Strict):
     )
 
 
+class KeyRequest(_Strict):
+    """``POST /keys``."""
+
+    name: Annotated[str, AfterValidator(_check_text)] = Field(
+        min_length=1, max_length=255, description="What you know it by.", examples=["uploader"]
+    )
+    scopes: list[Annotated[Scope, Field(strict=False)]] = Field(
+        list(USUAL_SCOPES),
+        min_length=1,
+        max_length=len(Scope),
+        description="What it may do: `read`, `write`, and `admin`, which is both and keeps keys.",
+    )
+    expires: _Moment | None = Field(
+        None,
+        description="When it ends by itself: ISO 8601, with its offset from UTC.",
+        examples=["2030-01-01T00:00:00Z"],
+    )
+
+
 class NoFields(_Strict):
     """What takes no field: an empty object, which may be left out."""
 
 
-class _Listing(BaseModel):
+class _Window(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     page: int = Field(1, ge=1, le=1_000_000, description="Page number.")
     limit: int = Field(20, ge=1, le=100, description="Items per page.")
     after: str | None = Field(None, pattern=_CURSOR, description="Go on after this id (older).")
     before: str | None = Field(None, pattern=_CURSOR, description="Go back before this id (newer).")
+
+
+class _Listing(_Window):
     ref: Annotated[str, AfterValidator(_check_text)] | None = Field(
         None, max_length=255, description="Only those with this ref."
     )
+
+
+class KeyListing(_Window):
+    """Query of ``GET /keys``."""
 
 
 class FileListing(_Listing):

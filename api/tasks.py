@@ -32,7 +32,7 @@ blueprint.before_request(admit)
     blueprint,
     "Create an ingest task",
     "Answers at once; read the task again for progress, or use `POST /files` to wait.",
-    {201: TaskAnswer, 400: None, 401: None, 409: None, 413: None, 415: None, 422: None, 503: None},
+    {201: TaskAnswer, 400: None, 409: None, 413: None, 415: None, 422: None, 503: None},
 )
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""
@@ -47,7 +47,7 @@ def create(asked: TaskRequest) -> Response:
     blueprint,
     "Get a task",
     "With its attempts, its progress and, once complete, its file.",
-    {200: TaskAnswer, 401: None, 404: None},
+    {200: TaskAnswer, 404: None},
 )
 def read(task_id: str) -> Response:
     """Answer with one task."""
@@ -64,7 +64,7 @@ def read(task_id: str) -> Response:
     "Change a task's URL",
     "A fresh signed URL for the same media. One that waits runs at once; an attempt that runs goes "
     "on with the old URL; one that failed is to be retried afterwards.",
-    {200: TaskAnswer, 400: None, 401: None, 404: None, 409: None, 413: None, 415: None, 422: None,
+    {200: TaskAnswer, 400: None, 404: None, 409: None, 413: None, 415: None, 422: None,
      503: None},
 )  # fmt: skip
 def change(task_id: str, asked: TaskChange) -> Response:
@@ -86,7 +86,7 @@ def change(task_id: str, asked: TaskChange) -> Response:
 
 @blueprint.get("/tasks")
 @blueprint.input(TaskListing, location="query", arg_name="asked")
-@describe(blueprint, "List tasks", "Newest first.", {200: TaskListAnswer, 401: None, 422: None})
+@describe(blueprint, "List tasks", "Newest first.", {200: TaskListAnswer, 422: None})
 def list_all(asked: TaskListing) -> Response:
     """Answer with one page of tasks."""
     services = get_services()

@@ -96,4 +96,6 @@ def show_progress(label: str, *, quiet: bool) -> Iterator[Callable[[Task], None]
 
 
 def _show_cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)

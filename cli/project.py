@@ -7,6 +7,7 @@ made, so a revoked key or an emptied database never leaves a stack that nobody c
 from __future__ import annotations
 
 from cli.home import Home
+from ingest.access import Scope
 from ingest.config import Settings
 
 _KEY_NAME = "local stack"
@@ -25,10 +26,10 @@ def ensure_key(home: Home, settings: Settings) -> str:
     try:
         with database.transaction() as connection:
             kept = home.read_key()
-            if kept is not None and keys.find_project_by_secret(connection, kept) is not None:
+            if kept is not None and keys.find_access(connection, kept) is not None:
                 return kept
             project = keys.ensure_project(connection)
-            _, secret = keys.create_key(connection, project.id, _KEY_NAME)
+            _, secret = keys.create_key(connection, project.id, _KEY_NAME, scopes=Scope)
         home.write_private("key", secret + "\n")
     finally:
         database.close()

@@ -127,6 +127,13 @@ class ConflictError(RequestError):
     http_status = 409
 
 
+class Forbidden(RequestError):
+    """The key is valid and has not the scope that this takes."""
+
+    code = "forbidden"
+    http_status = 403
+
+
 class FieldInvalid(RequestError):
     """A field is missing, unknown, of the wrong type, or has a value Headrace does not take."""
 
@@ -156,7 +163,7 @@ class NotFound(RequestError):
 
 
 class Unauthorized(RequestError):
-    """No key, a wrong key and a revoked key get this one answer."""
+    """No key, a wrong key, a revoked key and one that has ended get this one answer."""
 
     code = "unauthorized"
     http_status = 401

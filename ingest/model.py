@@ -30,18 +30,6 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key as it may be shown: the secret itself is kept nowhere."""
-
-    id: str
-    project_id: str
-    name: str
-    shown_prefix: str
-    created: datetime
-    revoked: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
     """What somebody asked to be ingested, checked and normalised.
 

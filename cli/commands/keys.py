@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -11,13 +12,14 @@ import click
 from cli.display import say, show_json, show_table
 from cli.problems import CommandProblem, ExitCode, Unreachable
 from cli.target import find_database_url
+from ingest.access import USUAL_SCOPES, Scope
 from ingest.config import make_sqlalchemy_url
 from ingest.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from ingest.model import ApiKey
+    from ingest.access import ApiKey
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
 
@@ -35,14 +37,30 @@ def keys() -> None:
 
 @keys.command("create")
 @click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    default=[scope.value for scope in USUAL_SCOPES],
+    show_default=True,
+    help="What it may do; give it several times for several.",
+)
+@click.option("--days", type=click.IntRange(1, 36_500), help="After how many days it ends.")
 @_json_option
-def create_key(*, name: str, as_json: bool) -> None:
+def create_key(*, name: str, scopes: Sequence[str], days: int | None, as_json: bool) -> None:
     """Make a key. Its secret is printed once and kept nowhere."""
     from storage.records import keys as records
 
     with _open() as connection:
         project = records.ensure_project(connection)
-        key, secret = records.create_key(connection, project.id, name)
+        key, secret = records.create_key(
+            connection,
+            project.id,
+            name,
+            scopes=[Scope(scope) for scope in scopes],
+            expires=None if days is None else datetime.now(UTC) + timedelta(days=days),
+        )
     if as_json:
         show_json({**_describe(key), "secret": secret})
         return
@@ -62,8 +80,8 @@ def list_keys(*, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    columns = {name.upper(): name for name in ("id", "name", "shown_prefix", "created", "revoked")}
-    show_table(columns, found)
+    shown = ("id", "name", "shown_prefix", "scopes", "last_used", "expires", "revoked")
+    show_table({name.upper(): name for name in shown}, found)
 
 
 @keys.command("revoke")
@@ -115,6 +133,13 @@ def _describe(key: ApiKey) -> dict[str, object]:
         "id": key.id,
         "name": key.name,
         "shown_prefix": key.shown_prefix,
-        "created": key.created.isoformat(),
-        "revoked": None if key.revoked is None else key.revoked.isoformat(),
+        "scopes": [scope.value for scope in key.scopes],
+        "created": _show(key.created),
+        "last_used": _show(key.last_used),
+        "expires": _show(key.expires),
+        "revoked": _show(key.revoked),
     }
+
+
+def _show(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")

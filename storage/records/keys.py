@@ -1,7 +1,8 @@
 """Projects and the keys that speak for them.
 
 Only the SHA-256 of a key is stored: 160 random bits need no slow hash, and a stolen table opens
-nothing. The digests are compared in constant time.
+nothing. The digests are compared in constant time. A key that is revoked or has ended is found by
+no request that begins after that; both are told by the database's clock.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
-from ingest.model import ApiKey, Project
+from ingest.model import Page, Project
+from storage.records.listing import Window, read_page
 from storage.records.tables import keys, projects
 
 SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
@@ -24,9 +29,15 @@ _SHOWN_CHARS = len(SECRET_PREFIX) + 6
 
 # Every request asks these; built once, since building them takes longer than running them.
 _FIND_BY_SECRET = text("""
-    SELECT secret_sha256, projects.id, projects.name, key_prefix
+    SELECT secret_sha256, projects.id, projects.name, key_prefix, keys.id AS key_id, scopes,
+        last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold
     FROM keys JOIN projects ON projects.id = project_id
-    WHERE secret_sha256 = :digest AND revoked IS NULL
+    WHERE secret_sha256 = :digest AND revoked IS NULL AND (expires IS NULL OR expires > now())
+""")
+# Not waited for: whoever has the row writes the same.
+_TELL_USE = text("""
+    UPDATE keys SET last_used = now()
+    WHERE id = (SELECT id FROM keys WHERE id = :key_id FOR UPDATE SKIP LOCKED)
 """)
 _IS_PLACE_OF_ANOTHER = text("""
     SELECT EXISTS (
@@ -63,7 +74,14 @@ def is_place_of_another(connection: Connection, project_id: str, object_key: str
     return found
 
 
-def create_key(connection: Connection, project_id: str, name: str) -> tuple[ApiKey, str]:
+def create_key(
+    connection: Connection,
+    project_id: str,
+    name: str,
+    *,
+    scopes: Iterable[Scope] = USUAL_SCOPES,
+    expires: datetime | None = None,
+) -> tuple[ApiKey, str]:
     """Make a key. The second value is its secret, which cannot be had again."""
     token = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode().lower()
     secret = SECRET_PREFIX + token
@@ -75,6 +93,8 @@ def create_key(connection: Connection, project_id: str, name: str) -> tuple[ApiK
             name=name,
             shown_prefix=secret[:_SHOWN_CHARS],
             secret_sha256=_digest(secret),
+            scopes=list(sort_scopes(scopes)),
+            expires=expires,
         )
         .returning(keys)
     ).one()
@@ -87,6 +107,19 @@ def list_keys(connection: Connection, project_id: str) -> list[ApiKey]:
     return [_to_key(row) for row in connection.execute(query)]
 
 
+def list_page(connection: Connection, project_id: str, window: Window) -> Page[ApiKey]:
+    """Return one page of a project's keys, revoked ones too, newest first."""
+    return read_page(connection, keys, [keys.c.project_id == project_id], window, _to_key)
+
+
+def get_key(connection: Connection, project_id: str, key_id: str) -> ApiKey | None:
+    """Return a project's key, or None where the project has no such key."""
+    row = connection.execute(
+        select(keys).where(keys.c.project_id == project_id, keys.c.id == key_id)
+    ).one_or_none()
+    return None if row is None else _to_key(row)
+
+
 def revoke_key(connection: Connection, project_id: str, key_id: str) -> bool:
     """Revoke a key at once. Returns False where there is none to revoke."""
     changed = connection.execute(
@@ -97,13 +130,19 @@ def revoke_key(connection: Connection, project_id: str, key_id: str) -> bool:
     return changed.rowcount == 1
 
 
-def find_project_by_secret(connection: Connection, secret: str) -> Project | None:
-    """Return the project a key speaks for; None for an unknown or revoked one."""
+def find_access(connection: Connection, secret: str) -> Access | None:
+    """Return what a key opens, and note that it was used; None if it is no key, or one no more."""
     digest = _digest(secret)
     row = connection.execute(_FIND_BY_SECRET, {"digest": digest}).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.secret_sha256), digest):
         return None
-    return Project(row.id, row.name, row.key_prefix)
+    if row.is_use_untold:
+        connection.execute(_TELL_USE, {"key_id": row.key_id})
+    return Access(
+        Project(row.id, row.name, row.key_prefix),
+        row.key_id,
+        frozenset(Scope(name) for name in row.scopes),
+    )
 
 
 def _digest(secret: str) -> bytes:
@@ -111,4 +150,14 @@ def _digest(secret: str) -> bytes:
 
 
 def _to_key(row: Row[tuple[object, ...]]) -> ApiKey:
-    return ApiKey(row.id, row.project_id, row.name, row.shown_prefix, row.created, row.revoked)
+    return ApiKey(
+        id=row.id,
+        project_id=row.project_id,
+        name=row.name,
+        shown_prefix=row.shown_prefix,
+        scopes=tuple(Scope(name) for name in row.scopes),
+        created=row.created,
+        last_used=row.last_used,
+        expires=row.expires,
+        revoked=row.revoked,
+    )

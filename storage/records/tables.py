@@ -25,7 +25,7 @@ from sqlalchemy import (
     literal,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ingest.states import Status
 
@@ -75,7 +75,12 @@ keys = Table(
     Column("name", String, nullable=False),
     Column("shown_prefix", String, nullable=False),
     Column("secret_sha256", LargeBinary(32), nullable=False, unique=True),
+    # Of ingest.access.Scope.
+    Column("scopes", ARRAY(String), nullable=False, server_default=text("'{read,write}'")),
     _created(),
+    # To a minute: a write for each request would be most of what a request costs.
+    Column("last_used", DateTime(timezone=True)),
+    Column("expires", DateTime(timezone=True)),
     Column("revoked", DateTime(timezone=True)),
     Index("keys_project_id_idx", "project_id"),
 )

@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, delete, select, text, update
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
+from ingest.access import USUAL_SCOPES, Access
 from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
 from ingest.model import Project
@@ -105,13 +106,13 @@ def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection
     project = keys.ensure_project(connection, "tests", "prefix")
     key, secret = keys.create_key(connection, project.id, "laptop")
 
-    assert keys.find_project_by_secret(connection, secret) == project
+    assert keys.find_access(connection, secret) == Access(project, key.id, frozenset(USUAL_SCOPES))
     assert secret.startswith(key.shown_prefix)
-    assert keys.list_keys(connection, project.id) == [key]
+    assert keys.list_keys(connection, project.id) == [keys.get_key(connection, project.id, key.id)]
     assert not keys.revoke_key(connection, "prj_other", key.id)
     assert keys.revoke_key(connection, project.id, key.id)
     assert not keys.revoke_key(connection, project.id, key.id)
-    assert keys.find_project_by_secret(connection, secret) is None
+    assert keys.find_access(connection, secret) is None
     (listed,) = keys.list_keys(connection, project.id)
     assert listed.revoked is not None
 
@@ -119,7 +120,7 @@ def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection
 @pytest.mark.parametrize("wrong", ["", "hr_", "\x00", "\ud800", "x" * 10_000])
 def test_what_is_no_secret_finds_no_project(wrong: str, connection: Connection) -> None:
     keys.create_key(connection, keys.ensure_project(connection).id, "laptop")
-    assert keys.find_project_by_secret(connection, wrong) is None
+    assert keys.find_access(connection, wrong) is None
 
 
 def test_no_secret_is_stored(connection: Connection) -> None:
