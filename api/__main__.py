@@ -6,7 +6,7 @@ import sys
 
 from gunicorn.app.wsgiapp import run
 
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from ingest.errors import HeadraceError
 
 

@@ -18,7 +18,8 @@ from api.metrics import build_metrics
 from api.problems import register_problems
 from api.queue import WakeQueue
 from api.services import Services, get_services
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
+from ingest.environ import load_settings
 from ingest.ids import Prefix, make_id
 from ingest.logs import configure_logging, get_logger
 from storage.objects import s3

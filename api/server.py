@@ -18,7 +18,7 @@ from prometheus_client import multiprocess
 
 import api.app  # noqa: F401 - see above
 from api.services import Services
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from ingest.logs import configure_logging
 from storage.readiness import check_services, report_services
 

@@ -13,7 +13,7 @@ from bench.rounds import find_percentile
 from bench.table import Bounds, Judged, Line
 from bench.wire import HOST
 from cli.local import LocalStack
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from storage.records.database import Database
 from storage.records.tables import tasks
 

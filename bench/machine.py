@@ -13,7 +13,7 @@ import psutil
 
 from bench.rclone import find_rclone
 from cli.binaries import find_ffprobe, find_postgres, find_valkey, find_weed
-from ingest.config import read_operator_environ
+from ingest.environ import read_operator_environ
 
 _GIB = 1024**3
 _PACKAGES = ("boto3", "celery", "requests", "urllib3")

@@ -17,7 +17,7 @@ from bench.table import Bounds, Judged, Line
 from bench.textbook_worker import TextbookWorker
 from bench.wire import HOST
 from cli.local import LocalStack
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from storage.records.database import Database
 from storage.records.tables import files, tasks
 

@@ -13,7 +13,7 @@ import requests
 from bench.plain_peer import connect
 from bench.processes import LineProcess
 from bench.sink.exchange import REPORT_PATH
-from ingest.config import load_settings, make_child_environ, read_operator_environ
+from ingest.environ import load_settings, make_child_environ, read_operator_environ
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

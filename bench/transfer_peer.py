@@ -15,7 +15,7 @@ from typing import Protocol
 
 from bench.headrace_peer import HeadracePeer
 from bench.plain_peer import PlainPeer
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from ingest.logs import configure_logging
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from cli.problems import SetupProblem
 from cli.processes import ProcessMark, is_alive
-from ingest.config import read_client_variable
+from ingest.environ import read_client_variable
 
 DEFAULT_HOME = ".headrace"
 

@@ -18,7 +18,8 @@ from cli.binaries import Binary, find_ffprobe, find_postgres, find_valkey, find_
 from cli.home import Home, Secrets
 from cli.ports import LOOPBACK, PortLedger
 from cli.problems import SetupProblem
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
+from ingest.environ import load_settings
 from ingest.errors import ConfigError
 
 WEED_ROLES = ("s3", "filer", "master", "volume", "admin")

@@ -34,7 +34,7 @@ from cli.problems import SetupProblem
 from cli.processes import mark_process
 from cli.project import ensure_key
 from cli.supervisor import Supervisor
-from ingest.config import read_operator_environ
+from ingest.environ import read_operator_environ
 from ingest.errors import DatabaseUnavailable
 
 _READY_S = 60.0

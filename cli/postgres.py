@@ -19,7 +19,7 @@ from cli.child import ChildPlan
 from cli.home import Home
 from cli.ports import LOOPBACK
 from cli.problems import SetupProblem
-from ingest.config import make_child_environ
+from ingest.environ import make_child_environ
 
 DATABASE = "headrace"
 # initdb makes it; it is there before our own.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from cli.child import ChildPlan
 from cli.home import Home
-from ingest.config import METRICS_DIR_VARIABLE, make_child_environ
+from ingest.environ import METRICS_DIR_VARIABLE, make_child_environ
 
 # A worker may need its own grace to the last second; this much more is for its exit.
 _EXIT_S = 5.0

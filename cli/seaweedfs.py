@@ -15,7 +15,7 @@ from cli.binaries import Binary
 from cli.child import ChildPlan
 from cli.home import Home, Secrets
 from cli.ports import GRPC_OFFSET, LOOPBACK
-from ingest.config import make_child_environ
+from ingest.environ import make_child_environ
 
 BUCKET = "media"
 _WITH_SOCKET = ("s3", "filer")

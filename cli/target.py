@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cli.home import Home, StackState, find_home
 from cli.problems import SetupProblem, Unreachable
-from ingest.config import read_client_variable, read_operator_environ
+from ingest.environ import read_client_variable, read_operator_environ
 
 _STARTING_LIMIT_S = 60.0
 _GLANCE_S = 0.1

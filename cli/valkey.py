@@ -12,7 +12,7 @@ from cli.binaries import Binary
 from cli.child import ChildPlan
 from cli.home import Home, Secrets
 from cli.ports import LOOPBACK
-from ingest.config import make_child_environ
+from ingest.environ import make_child_environ
 
 
 def make_url(password: str, port: int) -> str:

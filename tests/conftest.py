@@ -15,7 +15,8 @@ import pytest
 
 from cli.client import ApiClient
 from cli.local import LocalStack
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
+from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.records.database import Database

@@ -11,7 +11,7 @@ import sys
 
 def main() -> int:
     """Run the role named by the first argument; returns the exit code."""
-    from ingest.config import load_settings
+    from ingest.environ import load_settings
     from ingest.errors import HeadraceError
 
     role = sys.argv[1] if len(sys.argv) == 2 else ""

@@ -23,7 +23,7 @@ from types import FrameType
 
 import ffmpeg
 
-from ingest.config import forget_environ
+from ingest.environ import forget_environ
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024

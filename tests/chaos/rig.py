@@ -20,7 +20,8 @@ from pathlib import Path
 from redis import Redis
 
 from cli.local import LocalStack
-from ingest.config import MIB, Settings, load_settings
+from ingest.config import MIB, Settings
+from ingest.environ import load_settings
 from ingest.model import Order, Project
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore

@@ -86,6 +86,7 @@ def is_let_in(api: Api, method: str, path: str) -> bool:
 def test_a_key_opens_what_its_scopes_say(
     make_key: Callable[..., tuple[JsonDict, Api]],
     scopes: list[str],
+    *,
     looks: bool,
     deeds: bool,
     keeps: bool,
@@ -185,9 +186,7 @@ def test_a_key_ends_when_its_time_is_over(
     ],
     ids=ascii,
 )
-def test_a_bad_field_of_a_key_is_refused_by_name(
-    admin: Api, fields: JsonDict, param: str
-) -> None:
+def test_a_bad_field_of_a_key_is_refused_by_name(admin: Api, fields: JsonDict, param: str) -> None:
     before = read_list(admin.get("/keys"))[1]["total"]
     assert read_error(admin.post("/keys", fields), 422, "field_invalid")["param"] == param
     assert read_list(admin.get("/keys"))[1]["total"] == before

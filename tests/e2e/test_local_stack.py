@@ -18,7 +18,7 @@ from cli.client import hash_download
 from cli.home import Home
 from cli.local import LocalStack
 from cli.problems import Interrupted, SetupProblem
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.store import ObjectHeaders
 

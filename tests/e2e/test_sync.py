@@ -15,7 +15,7 @@ import requests
 
 from cli.client import fetch_status
 from cli.local import LocalStack
-from ingest.config import make_child_environ
+from ingest.environ import make_child_environ
 from storage.objects.s3 import S3ObjectStore
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Origin, Stall

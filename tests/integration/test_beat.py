@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli.local import LocalStack
-from ingest.config import Settings, make_child_environ
+from ingest.config import Settings
+from ingest.environ import make_child_environ
 from ingest.states import Status
 from storage.records import lookups
 from storage.records.database import Database

@@ -19,7 +19,8 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from ingest.config import MIB, Settings, load_settings
+from ingest.config import MIB, Settings
+from ingest.environ import load_settings
 from ingest.errors import LeaseLost, SourceChanged, StorageUnavailable
 from ingest.model import File, Task
 from ingest.states import Status

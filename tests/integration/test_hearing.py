@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from cli.local import LocalStack
-from ingest.config import Settings, load_settings, make_child_environ
+from ingest.config import Settings
+from ingest.environ import load_settings, make_child_environ
 from ingest.states import Status
 from storage.records import lookups
 from storage.records.database import Database

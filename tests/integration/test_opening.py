@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 from typing import cast
 
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from ingest.urls import parse_source_url
 from storage.records import leases
 from storage.records.database import Database

@@ -13,7 +13,7 @@ import psutil
 from cli.answers import JsonDict
 from cli.home import Home
 from cli.problems import ExitCode
-from ingest.config import make_child_environ
+from ingest.environ import make_child_environ
 
 LIMIT_S = 60.0
 HEADRACE = str(Path(sys.executable).parent / "headrace")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cli.local import LocalStack
-from ingest.config import MIB, Settings, load_settings
+from ingest.config import MIB, Settings
+from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.records.database import Database

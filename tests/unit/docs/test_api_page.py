@@ -13,7 +13,7 @@ from api.app import create_app
 from api.resources import FileResource, TaskResource
 from api.schemas import FileListing, TaskListing, TaskRequest
 from ingest import errors
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from ingest.errors import HeadraceError, IngestError, RequestError, ServiceError
 from tests.support.pages import find_blocks, find_table, read_page
 

@@ -18,7 +18,8 @@ import pytest
 from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
-from ingest.config import PREFIX, Settings, load_settings
+from ingest.config import PREFIX, Settings
+from ingest.environ import load_settings
 from tests.support.pages import ROOT, read_page
 
 _ROLES = ("api", "worker", "beat", "migrate")

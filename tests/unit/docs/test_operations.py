@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric
 
 from api.metrics import build_metrics
-from ingest.config import MIB, load_settings
+from ingest.config import MIB
+from ingest.environ import load_settings
 from tests.support.pages import ROOT, find_table, read_page
 from workers.metrics import WorkerMetrics
 

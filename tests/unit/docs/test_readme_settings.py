@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.config import METRICS_DIR_VARIABLE, PREFIX, Settings
+from ingest.config import PREFIX, Settings
+from ingest.environ import METRICS_DIR_VARIABLE
 from tests.support.pages import find_table, read_page
 
 

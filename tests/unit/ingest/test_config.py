@@ -20,13 +20,15 @@ from ingest.config import (
     PREFIX,
     LogFormat,
     Settings,
+)
+from ingest.connections import Addressing
+from ingest.environ import (
     forget_environ,
     load_settings,
     make_child_environ,
     read_client_variable,
     read_operator_environ,
 )
-from ingest.connections import Addressing
 from ingest.errors import ConfigError
 
 NEEDED = {

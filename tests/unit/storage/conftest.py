@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
+from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 

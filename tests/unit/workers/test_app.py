@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from ingest.config import load_settings
+from ingest.environ import load_settings
 from workers.app import build_tools
 from workers.probe import Prober
 

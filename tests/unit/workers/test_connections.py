@@ -10,8 +10,9 @@ import pytest
 from botocore.credentials import Credentials
 from pydantic import SecretStr
 
-from ingest.config import Settings, load_settings
+from ingest.config import Settings
 from ingest.connections import Addressing, Connection
+from ingest.environ import load_settings
 from ingest.errors import SourceForbidden, SourceUnavailable, StorageUnavailable
 from ingest.urls import ObjectUrl
 from storage.objects.memory import MemoryObjectStore

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.config import MAX_OBJECT_BYTES, MAX_PARTS, MIB, load_settings
+from ingest.config import MAX_OBJECT_BYTES, MAX_PARTS, MIB
+from ingest.environ import load_settings
 from ingest.errors import (
     HeadraceError,
     LeaseLost,
