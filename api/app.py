@@ -24,6 +24,7 @@ from ingest.ids import Prefix, make_id
 from ingest.logs import configure_logging, get_logger
 from storage.objects import s3
 from storage.records.database import Database
+from storage.sealing import Sealer
 from storage.signals import Signals
 
 # Threads of a process that never wait for an ingest, so that questions are always answered.
@@ -82,6 +83,7 @@ def _build_services(settings: Settings) -> Services:
         database=Database(settings.sqlalchemy_url, pool_size=settings.api_threads),
         signals=signals,
         store=s3.connect(settings, pool_size=settings.api_threads, patience=s3.BRISK),
+        sealer=Sealer(settings.secret_keys),
         queue=WakeQueue(settings, signals),
         waiters=BoundedSemaphore(max(1, settings.api_threads - _FREE_THREADS)),
         metrics=build_metrics(),

@@ -74,6 +74,9 @@ def explain_invalid(error: ValidationError) -> RequestError:
         return FieldInvalid(f"'{path}' is missing.", param=path)
     if first["type"] == "extra_forbidden":
         return FieldInvalid(f"'{path}' is no field of this request.", param=path)
+    if first["loc"][0] == "headers":
+        # A name or a value may be a secret, put in the wrong place or not.
+        return FieldInvalid(f"'headers' {_say_takes(first)}.", param="headers")
     return FieldInvalid(f"'{path}' {_say_takes(first)}; it got {_say_got(first)}.", param=path)
 
 

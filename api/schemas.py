@@ -29,6 +29,7 @@ from ingest.errors import FieldInvalid
 from ingest.formats import Kind
 from ingest.model import Order
 from ingest.naming import check_filename, check_folder
+from ingest.source_headers import check_headers
 from ingest.states import Status
 from ingest.urls import parse_order_url
 
@@ -113,6 +114,14 @@ def _measure_depth(value: object, depth: int = 1) -> int:
     return max((_measure_depth(child, depth + 1) for child in children), default=depth)
 
 
+def _check_headers(value: dict[str, str]) -> dict[str, str]:
+    try:
+        return check_headers(value)
+    except FieldInvalid as error:
+        raise _say(error) from None
+
+
+_SourceHeaders = Annotated[dict[str, str], AfterValidator(_check_headers)]
 _Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_require_text)]
 
 
@@ -148,6 +157,12 @@ class FileRequest(_Strict):
     )
     max_bytes: int | None = Field(
         None, ge=1, le=MAX_OBJECT_BYTES, description="Fail if the source is longer than this."
+    )
+    headers: _SourceHeaders | None = Field(
+        None,
+        description="Sent to the URL's origin with each request, to no other, and kept sealed "
+        "until the file is there. No answer shows them.",
+        examples=[{"Authorization": "Bearer …"}],
     )
 
     def to_order(self) -> Order:
@@ -185,6 +200,11 @@ class TaskChange(_Strict):
     url: Annotated[str, AfterValidator(_check_url)] = Field(
         description="Where the same media is now, such as a fresh signed URL.",
         examples=["https://example.com/video.mp4?signature=n3w"],
+    )
+    headers: _SourceHeaders | None = Field(
+        None,
+        description="Sent to its origin. Those from before stay if this is left out and the origin "
+        "is the same; null takes them away.",
     )
 
 

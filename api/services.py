@@ -13,6 +13,7 @@ from api.queue import WakeQueue
 from ingest.config import Settings
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
+from storage.sealing import Sealer
 from storage.signals import Signals
 
 
@@ -28,6 +29,7 @@ class Services:
     database: Database
     signals: Signals
     store: ObjectStore
+    sealer: Sealer
     queue: WakeQueue
     waiters: BoundedSemaphore
     metrics: ApiMetrics

@@ -12,6 +12,7 @@ from api.documents import TaskAnswer, TaskListAnswer, describe
 from api.envelope import build_list, build_object, make_link
 from api.ingests import check_connection, create_task, show_tasks
 from api.schemas import TaskChange, TaskListing, TaskRequest
+from api.sealed import change_headers, make_order
 from api.services import get_services
 from ingest.errors import ConflictError, NotFound
 from ingest.ids import Prefix, is_id
@@ -37,7 +38,8 @@ blueprint.before_request(admit)
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""
     services = get_services()
-    task = create_task(services, get_project(), asked.to_order(), max_attempts=asked.max_attempts)
+    order = make_order(services, asked)
+    task = create_task(services, get_project(), order, max_attempts=asked.max_attempts)
     path = f"/tasks/{task.id}"
     return build_object(show_tasks(services, [task])[0], path, 201, {"Location": make_link(path)})
 
@@ -72,9 +74,14 @@ def change(task_id: str, asked: TaskChange) -> Response:
     services, project = get_services(), get_project()
     check_connection(services, project, asked.url)
     with services.database.transaction() as connection:
-        find_task(connection, project, task_id)
+        before = find_task(connection, project, task_id).order
         task = decisions.change_url(
-            connection, project.id, task_id, asked.url, find_expiry(asked.url)
+            connection,
+            project.id,
+            task_id,
+            asked.url,
+            find_expiry(asked.url),
+            change_headers(services, before, asked),
         )
     if task is None:
         raise ConflictError("The task is complete; there is nothing left to fetch.")

@@ -7,6 +7,7 @@ process by pid and time of creation, so that a pid used again by somebody else i
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -43,6 +44,8 @@ class Secrets(BaseModel):
     valkey_password: str
     s3_access_key_id: str
     s3_secret_access_key: str
+    # Homes of before have none.
+    secret_key: str = ""
 
 
 class Home:
@@ -88,15 +91,22 @@ class Home:
         path = self.path / "secrets.json"
         if path.exists():
             try:
-                return Secrets.model_validate_json(path.read_bytes())
+                found = Secrets.model_validate_json(path.read_bytes())
             except ValidationError:
                 raise SetupProblem(f"{path} is damaged; the data here needs it.") from None
+            if found.secret_key:
+                return found
+            return self._write_secrets(found.model_copy(update={"secret_key": make_secret_key()}))
         made = Secrets(
             postgres_password=secrets.token_hex(20),
             valkey_password=secrets.token_hex(20),
             s3_access_key_id="headrace" + secrets.token_hex(6),
             s3_secret_access_key=secrets.token_hex(20),
+            secret_key=make_secret_key(),
         )
+        return self._write_secrets(made)
+
+    def _write_secrets(self, made: Secrets) -> Secrets:
         self.write_private("secrets.json", made.model_dump_json(indent=2))
         return made
 
@@ -133,6 +143,11 @@ class Home:
         """Return the state if its supervisor lives, else None."""
         state = self.read_state()
         return state if state.supervisor is not None and is_alive(state.supervisor) else None
+
+
+def make_secret_key() -> str:
+    """Return a new key for ``HEADRACE_SECRET_KEYS``."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def find_home() -> Home:

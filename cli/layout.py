@@ -148,6 +148,7 @@ def draw_layout(
         environ["HEADRACE_S3_BUCKET"] = seaweedfs.BUCKET
         environ["HEADRACE_S3_ACCESS_KEY_ID"] = secrets.s3_access_key_id
         environ["HEADRACE_S3_SECRET_ACCESS_KEY"] = secrets.s3_secret_access_key
+    environ.setdefault("HEADRACE_SECRET_KEYS", secrets.secret_key)
     if binaries.ffprobe is not None:
         environ["HEADRACE_FFPROBE_PATH"] = str(binaries.ffprobe.path)
     if "HEADRACE_API_BIND" not in environ:

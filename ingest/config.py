@@ -6,6 +6,7 @@ README's table of settings is tested against these fields.
 
 from __future__ import annotations
 
+import base64
 import re
 from enum import StrEnum
 from ipaddress import ip_address
@@ -35,6 +36,7 @@ MIB = 1024 * 1024
 MIN_PART_BYTES = 5 * MIB
 MAX_PARTS = 10_000
 MAX_OBJECT_BYTES = 5 * 1024**4
+_SECRET_KEY_BYTES = 32
 # The forms that hosting services hand out, and SQLAlchemy's own.
 _DATABASE_SCHEME = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
 
@@ -70,6 +72,12 @@ class Settings(BaseSettings):
         description="PostgreSQL: `postgresql://user:password@host/name`"
     )
     redis_url: SecretStr = Field(description="Redis or Valkey: `redis://host:6379/0`")
+
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Keys that seal the headers of tasks, the newest first, with commas between; "
+        "see docs/operations.md",
+    )
 
     s3_bucket: str = Field(min_length=3, max_length=63, description="The bucket files land in")
     s3_endpoint: str | None = Field(None, description="The S3 server; empty means AWS")
@@ -250,6 +258,18 @@ class Settings(BaseSettings):
         parse_ports(value)
         return value
 
+    @field_validator("secret_keys", mode="before")
+    @classmethod
+    def _parse_secret_keys(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _check_secret_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(_is_fernet_key(key.get_secret_value()) for key in value):
+            raise ValueError("must be keys of 32 bytes in URL-safe base64, with commas between")
+        return value
+
     @field_validator("s3_sources", mode="before")
     @classmethod
     def _parse_sources(cls, value: object) -> object:
@@ -328,6 +348,13 @@ class Settings(BaseSettings):
 def make_sqlalchemy_url(database_url: str) -> str:
     """Return a `postgresql://` URL with the driver named, as SQLAlchemy wants it."""
     return _DATABASE_SCHEME.sub("postgresql+psycopg://", database_url, count=1)
+
+
+def _is_fernet_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == _SECRET_KEY_BYTES
+    except ValueError:
+        return False
 
 
 def _check_ip_port(text: str, what: str) -> str:

@@ -259,6 +259,12 @@ class SourceInvalid(IngestError):
     code = "source_invalid"
 
 
+class SecretUnreadable(IngestError):
+    """The task's headers were sealed with a key that HEADRACE_SECRET_KEYS holds no more."""
+
+    code = "secret_unreadable"
+
+
 class SourceNotFound(IngestError):
     """The source answered 404 or 410."""
 

@@ -34,7 +34,8 @@ class Order:
     """What somebody asked to be ingested, checked and normalised.
 
     ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit; of two tasks the one
-    with the higher ``priority`` (-10 to 10) runs first.
+    with the higher ``priority`` (-10 to 10) runs first; ``sealed_headers`` are sent to the source
+    (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone.
     """
 
     url: str
@@ -45,6 +46,7 @@ class Order:
     checksum: str | None
     max_bytes: int | None
     priority: int = 0
+    sealed_headers: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

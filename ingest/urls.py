@@ -61,6 +61,11 @@ class SourceUrl:
         return write_authority(self.scheme, self.host, self.port)
 
     @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: what a secret for this URL is meant for (RFC 6454)."""
+        return self.scheme, self.host, self.port
+
+    @property
     def path(self) -> str:
         """The path alone, without the query."""
         return self.target.partition("?")[0]

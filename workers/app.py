@@ -96,6 +96,7 @@ def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -
         database=database,
         signals=redis,
         store=s3.connect(settings, pool_size=buffers.count, models=models),
+        sealer=Sealer(settings.secret_keys),
         egress=Egress(
             Policy(
                 connect_timeout_s=settings.connect_timeout_s,

@@ -13,6 +13,7 @@ from ingest.share_links import find_direct_url
 from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
+from storage.sealing import Sealer
 from storage.signals import Signals
 from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
@@ -33,6 +34,7 @@ class Tools:
     signals: Signals
     store: ObjectStore
     egress: Egress
+    sealer: Sealer
     sources: SourceBuckets
     prober: Prober
     leases: LeaseKeeper

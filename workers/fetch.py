@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from ingest.errors import (
     FieldInvalid,
@@ -26,7 +27,8 @@ from workers.egress import Answer, Egress
 from workers.watchdog import Cancellation
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "Headrace/0.1"}
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "Headrace/0.1"}
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # More at once saves calls; what has arrived is given at once, whatever fits.
 _READ_BYTES = 1024 * 1024
 
@@ -47,6 +49,7 @@ class Source:
 
     Attributes:
         url: where the bytes came from in the end.
+        headers: those of the order that went there, too: none if that is another origin.
         size_bytes: the announced length of the whole file, or None.
         etag: the strong ETag, or None: what another attempt needs to go on from here.
         dispositions: every Content-Disposition that was sent, as it was sent.
@@ -64,8 +67,10 @@ class Source:
         limits: Limits,
         clock: Callable[[], float],
         deadline: float,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> None:
         self.url = answer.url
+        self.headers = headers
         self.size_bytes = head.size_bytes
         self.etag = head.etag
         self.dispositions = answer.list_header("Content-Disposition")
@@ -173,6 +178,7 @@ def open_source(
     limits: Limits,
     clock: Callable[[], float] = time.monotonic,
     *,
+    headers: Mapping[str, str] = _NO_HEADERS,
     resume: Resume | None = None,
     cancellation: Cancellation | None = None,
     deadline: float | None = None,
@@ -182,6 +188,8 @@ def open_source(
 
     Args:
         clock: seconds, never running backwards.
+        headers: the order's own, in lower case, for the URL's origin: where a redirect leads to
+            another one they are left behind, and stay so should it lead back.
         resume: asks for the rest of a file only. A source that has another file now, or no ranges,
             sends all of what it has; then ``resumed_from`` is 0 and what was here is worth nothing.
         cancellation: ends the wait for the head, and each read of the body. One that was used
@@ -197,14 +205,17 @@ def open_source(
     """
     cancellation = cancellation or Cancellation()
     deadline = clock() + limits.total_timeout_s if deadline is None else deadline
-    headers = _HEADERS | _make_range_headers(resume)
+    ranging = _make_range_headers(resume)
     for _ in range(limits.max_redirects + 1):
         if clock() > deadline:
             raise explain_lateness(limits)
-        answer = egress.get(url, headers, cancellation)
+        answer = egress.get(url, {**_HEADERS, **headers, **ranging}, cancellation)
         try:
             if answer.status in _REDIRECTS:
-                url = _read_location(answer)
+                target = _read_location(answer)
+                if target.origin != url.origin:
+                    headers = _NO_HEADERS
+                url = target
                 answer.close()
                 continue
             head = judge_answer(answer, resume, now())
@@ -212,16 +223,16 @@ def open_source(
         except BaseException:
             answer.close()
             raise
-        return Source(answer, head, limits, clock, deadline)
+        return Source(answer, head, limits, clock, deadline, headers)
     raise SourceInvalid(f"The source redirects more than {limits.max_redirects} times.")
 
 
 def _make_range_headers(resume: Resume | None) -> dict[str, str]:
     if resume is None:
         # A 206 tells the size and that ranges work; HEAD would break presigned URLs.
-        return {"Range": "bytes=0-"}
+        return {"range": "bytes=0-"}
     last = "" if resume.until is None else resume.until - 1
-    return {"Range": f"bytes={resume.from_byte}-{last}", "If-Range": resume.etag}
+    return {"range": f"bytes={resume.from_byte}-{last}", "if-range": resume.etag}
 
 
 def _read_location(answer: Answer) -> SourceUrl:

@@ -1,7 +1,8 @@
 """How an attempt asks its source: for all of the file, for the rest of it, for a part of it.
 
 Invariants: what redirects led to is asked again first, and the task's own URL where that is
-refused, since an address that was handed out may have ended; an object is asked for by an address
+refused, since an address that was handed out may have ended; the order's headers go where
+:mod:`workers.fetch` lets them, and nowhere else later; an object is asked for by an address
 that is signed for that one request, and no redirect of its store is followed; all requests of one
 attempt share one time limit; an attempt opens no more connections than its share of the host's
 ``host_limit``, by the last word from the database. That is asked for every two seconds, and a
@@ -11,6 +12,7 @@ in all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,7 +28,8 @@ from ingest.errors import (
     WorkerStopped,
 )
 from ingest.signed_urls import find_host
-from ingest.urls import ObjectUrl, SourceUrl
+from ingest.source_headers import load_headers
+from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
 from storage.records import lookups
 from workers.answers import Resume
 from workers.attempt import Attempt
@@ -49,6 +52,9 @@ class Opener:
     Args:
         cancellation: of the attempt.
 
+    Raises:
+        SecretUnreadable: the order's headers cannot be opened.
+
     Attributes:
         deadline: when the time for all of the download is over, by the clock of the tools.
     """
@@ -59,7 +65,9 @@ class Opener:
         self._cancellation = cancellation
         self._limits = _make_limits(attempt.tools.settings, attempt.lease.task.order.max_bytes)
         self.deadline = self._tools.clock() + self._limits.total_timeout_s
+        self._headers = _open_headers(attempt)
         self._led_to: SourceUrl | ObjectUrl = attempt.url
+        self._led_headers = self._headers
         self._most = 1
 
     def open(self, found: Resumption | None) -> tuple[Stream, Resumption | None]:
@@ -70,12 +78,12 @@ class Opener:
         """
         source = None if found is None else self._resume(found)
         if source is None:
-            source, found = self._ask(self._attempt.url, None, self._cancellation), None
+            source, found = self._ask_first(None), None
         elif source.resumed_from == 0:
             found = None
         # An address that was signed for one request is not asked again.
         if isinstance(self._attempt.url, SourceUrl):
-            self._led_to = source.url
+            self._led_to, self._led_headers = source.url, source.headers
         return Stream(source, self._reopen, self._cancellation), found
 
     def split(self) -> Splitting | None:
@@ -93,26 +101,33 @@ class Opener:
     def _resume(self, found: Resumption) -> Source | None:
         resume = Resume(found.from_byte, found.etag, found.size_bytes)
         try:
-            source = self._ask(self._attempt.url, resume, self._cancellation)
+            source = self._ask_first(resume)
         except SourceChanged:
             source = None
         if source is None or source.resumed_from != found.from_byte:
             self._attempt.start_again()
         return source
 
+    def _ask_first(self, resume: Resume | None) -> Source:
+        return self._ask(self._attempt.url, self._headers, resume, self._cancellation)
+
     def _reopen(self, resume: Resume) -> Source:
         return self._ask_again(resume, self._cancellation)
 
     def _ask_again(self, resume: Resume, cancellation: Cancellation) -> Source:
         try:
-            return self._ask(self._led_to, resume, cancellation)
+            return self._ask(self._led_to, self._led_headers, resume, cancellation)
         except (SourceForbidden, SourceNotFound):
             if self._led_to == self._attempt.url:
                 raise
-            return self._ask(self._attempt.url, resume, cancellation)
+            return self._ask(self._attempt.url, self._headers, resume, cancellation)
 
     def _ask(
-        self, url: SourceUrl | ObjectUrl, resume: Resume | None, cancellation: Cancellation
+        self,
+        url: SourceUrl | ObjectUrl,
+        headers: Mapping[str, str],
+        resume: Resume | None,
+        cancellation: Cancellation,
     ) -> Source:
         egress, limits = self._tools.egress, self._limits
         if isinstance(url, ObjectUrl):
@@ -124,6 +139,7 @@ class Opener:
             url,
             limits,
             self._tools.clock,
+            headers=headers,
             resume=resume,
             cancellation=cancellation,
             deadline=self.deadline,
@@ -148,6 +164,19 @@ class Opener:
             share = settings.host_limit // max(1, running)
             self._most = max(1, min(settings.source_connections, share))
         return self._most
+
+
+def _open_headers(attempt: Attempt) -> Mapping[str, str]:
+    order = attempt.lease.task.order
+    if order.sealed_headers is None:
+        return {}
+    asked, url = parse_order_url(order.url), attempt.url
+    # Of a share link, the file behind it is asked for at once, which may be elsewhere.
+    if not (
+        isinstance(asked, SourceUrl) and isinstance(url, SourceUrl) and asked.origin == url.origin
+    ):
+        return {}
+    return load_headers(attempt.tools.sealer.open(order.sealed_headers))
 
 
 def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:

@@ -26,7 +26,7 @@ _SOURCES = find_sources(Status.COMPLETE)
 _COMPLETE = text("""
     WITH ended AS (
         UPDATE tasks SET status = :complete, updated = now(), finished = now(), error = NULL,
-            lease_until = NULL
+            lease_until = NULL, sealed_headers = NULL
         WHERE id = :task_id AND attempt = :attempt AND status = ANY(:sources)
         RETURNING id, attempt
     ), closed AS (

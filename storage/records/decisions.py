@@ -86,11 +86,19 @@ def reopen(
 
 
 def change_url(
-    connection: Connection, project_id: str, task_id: str, url: str, url_expires: datetime | None
+    connection: Connection,
+    project_id: str,
+    task_id: str,
+    url: str,
+    url_expires: datetime | None,
+    sealed_headers: bytes | None,
 ) -> Task | None:
     """Give a task another URL for the same media; one that waits may run at once.
 
     An attempt that runs goes on with the old one.
+
+    Args:
+        sealed_headers: those the new URL is asked with; the old ones are another's.
 
     Returns:
         None if the project has no such task, or it is complete.
@@ -106,6 +114,7 @@ def change_url(
             url=url,
             source_host=find_host(url),
             url_expires=url_expires,
+            sealed_headers=sealed_headers,
             next_attempt_at=None,
             updated=func.now(),
         )

@@ -137,6 +137,7 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
             checksum=row.checksum,
             max_bytes=row.max_bytes,
             priority=row.priority,
+            sealed_headers=row.sealed_headers,
         ),
         file_id=row.file_id,
         media_id=row.media_id,

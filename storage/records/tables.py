@@ -99,6 +99,8 @@ tasks = Table(
     Column("metadata", _Json),
     Column("checksum", String),
     Column("max_bytes", BigInteger),
+    # What is sent to the source besides, until the task is complete (storage.sealing).
+    Column("sealed_headers", LargeBinary),
     Column("file_id", String, nullable=False, unique=True),
     Column("media_id", String, nullable=False),
     # The higher the sooner.

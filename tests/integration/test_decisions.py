@@ -39,10 +39,16 @@ def _reopen(
 
 
 def _change_url(
-    records: Database, task: Task, url: str, expires: datetime | None = None
+    records: Database,
+    task: Task,
+    url: str,
+    expires: datetime | None = None,
+    sealed_headers: bytes | None = None,
 ) -> Task | None:
     with records.transaction() as connection:
-        return decisions.change_url(connection, task.project_id, task.id, url, expires)
+        return decisions.change_url(
+            connection, task.project_id, task.id, url, expires, sealed_headers
+        )
 
 
 def _bring_to(status: Status, records: Database, task: Task, claim: Claim) -> None:
@@ -274,7 +280,7 @@ def test_another_projects_task_is_neither_cancelled_nor_reopened_nor_changed(
     with records.transaction() as connection:
         for task in (pending, cancelled):
             changed = decisions.change_url(
-                connection, "prj_other", task.id, "http://x.invalid/", None
+                connection, "prj_other", task.id, "http://x.invalid/", None, b"sealed"
             )
             assert changed is None
     assert [read_task(records, task) for task in (pending, cancelled)] == before

@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from api.app import create_app
-from api.resources import FileResource, TaskResource
-from api.schemas import FileListing, TaskListing, TaskRequest
+from api.resources import FileResource, NewKeyResource, TaskResource
+from api.schemas import FileListing, KeyRequest, TaskListing, TaskRequest
 from ingest import errors
 from ingest.environ import load_settings
 from ingest.errors import HeadraceError, IngestError, RequestError, ServiceError
@@ -77,6 +77,14 @@ def test_every_field_of_a_resource_is_described(heading: str, resource: type[Bas
 
 def test_every_field_of_a_request_is_described() -> None:
     assert sorted(_list_fields("## What a request takes")) == sorted(TaskRequest.model_fields)
+
+
+def test_every_field_of_a_key_is_shown_and_each_that_a_request_takes_is_named() -> None:
+    section = _read_section("### POST /keys")
+
+    (shown,) = find_blocks(section, "json")
+    assert list(json.loads(shown.text)) == list(NewKeyResource.model_fields)
+    assert all(f"`{name}`" in section for name in KeyRequest.model_fields)
 
 
 @pytest.mark.parametrize(

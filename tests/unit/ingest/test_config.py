@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import traceback
@@ -154,8 +155,11 @@ def test_variables_of_others_are_none_of_our_business() -> None:
     assert load_settings({**NEEDED, "PATH": "/bin", "headrace_x": "1"}) == load_settings(NEEDED)
 
 
+SECRET_KEY = base64.urlsafe_b64encode(b"\xfb" * 32).decode()
 BAD = {
     "s3_bucket": ["ab", "a" * 64],
+    "secret_keys": ["hunter7", "a" * 44, SECRET_KEY[:-1], f"{SECRET_KEY},", f"{SECRET_KEY} hunter7",
+                    f"{SECRET_KEY};{SECRET_KEY}", base64.b64encode(bytes(31)).decode()],
     "database_url": ["mysql://hunter7@db/x", "hunter7", "sqlite:///x.db", "http://db"],
     "redis_url": ["memcached://hunter7", "hunter7", "http://redis", "6379"],
     "s3_endpoint": ["seaweedfs:8333", "ftp://s3", "https://", "http:///x", "http://a b"],
