@@ -37,6 +37,7 @@ _MAX_METADATA_BYTES = 16 * 1024
 _MAX_METADATA_DEPTH = 8
 # Not what somebody wrote with a backslash of their own, which is escaped itself.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 _CURSOR = r"^[a-z]{2,8}_[0-9a-z]{26}$"
 
 
@@ -84,10 +85,10 @@ def _check_text(text: str) -> str:
     return text
 
 
-def _require_text(value: object) -> object:
-    # Else a number would pass for seconds since 1970.
-    if not isinstance(value, str):
-        raise ValueError("takes a time as ISO 8601 text")  # noqa: TRY004 - pydantic's way
+def _require_moment(value: object) -> object:
+    # Else a number, in quotes or not, would pass for seconds since 1970.
+    if not isinstance(value, str) or _DATE_TIME.match(value) is None:
+        raise ValueError("takes a time as ISO 8601 text")
     return value
 
 
@@ -122,7 +123,7 @@ def _check_headers(value: dict[str, str]) -> dict[str, str]:
 
 
 _SourceHeaders = Annotated[dict[str, str], AfterValidator(_check_headers)]
-_Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_require_text)]
+_Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_require_moment)]
 
 
 class _Strict(BaseModel):

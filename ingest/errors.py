@@ -14,6 +14,7 @@ The tree (a test keeps this drawing and the classes equal)::
         BodyTooLarge           body_too_large
         ConflictError          conflict
         FieldInvalid           field_invalid
+        Forbidden              forbidden
         MediaTypeUnsupported   media_type_unsupported
         MethodNotAllowed       method_not_allowed
         NotFound               not_found
@@ -27,6 +28,7 @@ The tree (a test keeps this drawing and the classes equal)::
         InternalError          internal_error
         LeaseLost              lease_lost
         ProbeFailed            probe_failed
+        SecretUnreadable       secret_unreadable
         SourceChanged          source_changed
         SourceDns              source_dns
         SourceEmpty            source_empty
@@ -127,18 +129,18 @@ class ConflictError(RequestError):
     http_status = 409
 
 
-class Forbidden(RequestError):
-    """The key is valid and has not the scope that this takes."""
-
-    code = "forbidden"
-    http_status = 403
-
-
 class FieldInvalid(RequestError):
     """A field is missing, unknown, of the wrong type, or has a value Headrace does not take."""
 
     code = "field_invalid"
     http_status = 422
+
+
+class Forbidden(RequestError):
+    """The key is valid and has not the scope that this takes."""
+
+    code = "forbidden"
+    http_status = 403
 
 
 class MediaTypeUnsupported(RequestError):
@@ -226,6 +228,12 @@ class ProbeFailed(IngestError):
     code = "probe_failed"
 
 
+class SecretUnreadable(IngestError):
+    """The task's headers were sealed with a key that HEADRACE_SECRET_KEYS holds no more."""
+
+    code = "secret_unreadable"
+
+
 class SourceChanged(IngestError):
     """The source is not the file any more that an earlier attempt had read a part of."""
 
@@ -257,12 +265,6 @@ class SourceInvalid(IngestError):
     """The source's answer breaks HTTP, or is in a form that was not asked for."""
 
     code = "source_invalid"
-
-
-class SecretUnreadable(IngestError):
-    """The task's headers were sealed with a key that HEADRACE_SECRET_KEYS holds no more."""
-
-    code = "secret_unreadable"
 
 
 class SourceNotFound(IngestError):

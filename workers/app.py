@@ -18,6 +18,7 @@ from storage.objects import s3
 from storage.objects.s3_client import make_models
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
+from storage.sealing import Sealer
 from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.broker import create_celery

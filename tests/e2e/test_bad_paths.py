@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from ingest.ids import Prefix, make_id
-from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, read_error, read_list, read_object
 
 LISTS = ["/files", "/tasks"]
@@ -174,30 +172,6 @@ def test_a_bad_query_of_the_tasks_is_refused_by_name(query: str, param: str, api
 )
 def test_an_odd_query_of_the_tasks_is_answered(query: str, api: Api) -> None:
     read_list(api.get(f"/tasks?{query}"))
-
-
-def test_another_projects_ids_answer_as_unknown_ones(
-    api: Api, open_project: Callable[[], Api], picture_url: str
-) -> None:
-    file = read_object(api.post("/files", {"url": picture_url}), 201)
-    task = read_object(api.post("/tasks", {"kind": "ingest", "url": picture_url}), 201)
-    stranger = open_project()
-    for method, kind, foreign in (
-        ("GET", "files", file["id"]),
-        ("DELETE", "files", file["id"]),
-        ("GET", "tasks", task["id"]),
-    ):
-        unknown = make_id(Prefix.FILE if kind == "files" else Prefix.TASK)
-        answer = stranger.send(method, f"/{kind}/{foreign}")
-        read_error(answer, 404, "not_found")
-        status, body, headers = strip_answer(answer)
-        renamed = body.replace(str(foreign).encode(), unknown.encode())
-        other = stranger.send(method, f"/{kind}/{unknown}")
-        assert (status, renamed, headers) == strip_answer(other)
-    for path in ("/files", "/tasks"):
-        assert read_list(stranger.get(path))[1]["total"] == 0
-        assert read_list(stranger.get(f"{path}?before={'file_' + '0' * 26}"))[0] == []
-    assert read_object(api.get(f"/files/{file['id']}")) == file
 
 
 def test_two_projects_may_use_one_name_and_land_in_two_places(

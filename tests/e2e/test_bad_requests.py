@@ -26,6 +26,10 @@ ENDPOINTS = [
     ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),
+    ("POST", "/keys"),
+    ("GET", "/keys"),
+    ("GET", f"/keys/{make_id(Prefix.KEY)}"),
+    ("DELETE", f"/keys/{make_id(Prefix.KEY)}"),
 ]
 ENDPOINT_IDS = [f"{method} {path.partition('_')[0]}" for method, path in ENDPOINTS]
 GOOD_BODY = b'{"kind": "ingest", "url": "http://nowhere.invalid/a.mp4"}'

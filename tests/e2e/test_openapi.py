@@ -21,6 +21,8 @@ PATHS = {
     "/tasks/{task_id}": {"get", "patch"},
     "/tasks/{task_id}/cancel": {"post"},
     "/tasks/{task_id}/retry": {"post"},
+    "/keys": {"get", "post"},
+    "/keys/{key_id}": {"get", "delete"},
     "/delivery/{name}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
@@ -105,6 +107,7 @@ def test_every_operation_has_a_name_parameters_answers_and_says_whether_it_takes
         keyed = path not in KEYLESS
         assert operation.get("security", []) == ([{"bearerAuth": []}] if keyed else [])
         assert ("401" in operation["responses"]) is keyed
+        assert ("403" in operation["responses"]) is keyed
         assert operation.get("requestBody", {}).get("required") is (
             True if method in {"post", "patch"} and path not in BODILESS else None
         )
@@ -131,6 +134,12 @@ def test_real_answers_are_as_the_document_says(
     _validate(document, "/tasks/{task_id}/cancel", api.send("POST", f"{task_path}/cancel"))
     _validate(document, "/tasks/{task_id}/retry", api.send("POST", f"{task_path}/retry"))
     stall.released.set()
+    key = api.post("/keys", {"name": "document", "expires": "2099-01-01T00:00:00Z"})
+    _validate(document, "/keys", key)
+    _validate(document, "/keys", api.get("/keys"))
+    key_path = f"/keys/{key.json()['data']['id']}"
+    _validate(document, "/keys/{key_id}", api.get(key_path))
+    assert api.delete(key_path).status_code == 204
     failed = api.post("/files", {"url": origin.url("/document/nothing")})
     assert failed.status_code == 422
     _validate(document, "/files", failed)

@@ -187,7 +187,8 @@ def test_an_object_takes_no_headers(api: Api) -> None:
 
 
 def test_no_headers_are_as_good_as_none(api: Api, picture_url: str) -> None:
-    for headers in (None, {}):
+    nothing: list[JsonDict | None] = [None, {}]
+    for headers in nothing:
         read_object(api.post("/files", {"url": picture_url, "headers": headers}), 201)
 
 

@@ -73,7 +73,7 @@ class FakeEgress:
     def get(
         self, url: SourceUrl, headers: Mapping[str, str], cancellation: Cancellation | None = None
     ) -> FakeAnswer:
-        assert headers["Accept-Encoding"] == "identity"
+        assert headers["accept-encoding"] == "identity"
         self.asked.append(str(url))
         self.headers.append(headers)
         self.cancellations.append(cancellation)
@@ -225,8 +225,8 @@ def test_a_redirect_that_leads_nowhere_is_refused(answers: list[FakeAnswer]) -> 
 def test_a_whole_file_is_asked_for_as_a_range_that_needs_no_validator() -> None:
     egress = FakeEgress(FakeAnswer())
     open_source(cast("Egress", egress), URL, LIMITS, Clock())
-    assert egress.headers[0]["Range"] == "bytes=0-"
-    assert "If-Range" not in egress.headers[0]
+    assert egress.headers[0]["range"] == "bytes=0-"
+    assert "if-range" not in egress.headers[0]
 
 
 RESUME = Resume(from_byte=4, etag='"a"', size_bytes=10)
@@ -246,7 +246,7 @@ def test_a_rest_is_asked_for_under_its_etag_wherever_redirects_lead() -> None:
     source = open_source(cast("Egress", egress), URL, LIMITS, Clock(), resume=RESUME)
     assert source.resumed_from == 4
     for headers in egress.headers:
-        assert (headers["Range"], headers["If-Range"]) == ("bytes=4-", '"a"')
+        assert (headers["range"], headers["if-range"]) == ("bytes=4-", '"a"')
 
 
 def test_a_rest_counts_from_where_it_begins() -> None:

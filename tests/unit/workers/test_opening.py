@@ -42,7 +42,7 @@ class EndlessEgress(FakeEgress):
         self, url: SourceUrl, headers: Mapping[str, str], cancellation: Cancellation | None = None
     ) -> FakeAnswer:
         self._clock.now += self._seconds_each
-        first = headers["Range"].removeprefix("bytes=").removesuffix("-")
+        first = headers["range"].removeprefix("bytes=").removesuffix("-")
         ranged = ("Content-Range", f"bytes {first}-99/100")
         self.answers.append(FakeAnswer(206, [("ETag", '"a"'), ranged], pieces=[b"x"]))
         return super().get(url, headers, cancellation)
@@ -78,7 +78,7 @@ def test_a_source_that_drops_for_ever_is_asked_until_its_time_is_over() -> None:
     with pytest.raises(SourceTimeout, match="longer than 100 s"):
         stream.fill(bytearray(100), lambda _: None)
     # At 30, 60 and 90 seconds, and once more before the time is over.
-    asked = [headers["Range"] for headers in egress.headers]
+    asked = [headers["range"] for headers in egress.headers]
     assert asked == ["bytes=0-", "bytes=1-", "bytes=2-", "bytes=3-"]
 
 

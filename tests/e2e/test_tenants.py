@@ -1,0 +1,179 @@
+"""S6: another project's ids are unknown ones, whatever is asked of them, with whatever key."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pytest
+from sqlalchemy import text
+
+from cli.local import LocalStack
+from ingest.access import Scope
+from ingest.ids import Prefix, make_id
+from storage.records import keys
+from storage.records.database import Database
+from tests.e2e.refusals import strip_answer
+from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.origin import Origin
+from tests.support.tasks import create_task, wait_for_end
+
+# What each parameter of a path names, by its name in the OpenAPI document.
+NAMED = {"file_id": Prefix.FILE, "task_id": Prefix.TASK, "key_id": Prefix.KEY}
+# Read by whoever has the address, as docs/api.md says.
+SHARED = {"/delivery/{name}"}
+BODIES: Mapping[str, object] = {"patch": {"url": "http://nowhere.invalid/stolen.mp4"}, "post": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A project whose key may do everything."""
+
+    api: Api
+    project_id: str
+
+    @classmethod
+    def open(cls, stack: LocalStack, database: Database, held: ExitStack) -> Self:
+        """Make an empty project."""
+        name = f"project-{secrets.token_hex(4)}"
+        with database.transaction() as connection:
+            project = keys.ensure_project(connection, name, key_prefix=name)
+            _, secret = keys.create_key(connection, project.id, "tests", scopes=[Scope.ADMIN])
+        return cls(held.enter_context(Api(stack.api_url, secret)), project.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A project with something of everything, in every state that a task is in."""
+
+    tenant: Tenant
+    ids: Mapping[Prefix, list[str]]
+    before: str
+
+
+@pytest.fixture(scope="module")
+def open_tenant(stack: LocalStack, database: Database) -> Any:
+    with ExitStack() as held:
+        yield lambda: Tenant.open(stack, database, held)
+
+
+@pytest.fixture(scope="module")
+def victim(
+    open_tenant: Callable[[], Tenant], database: Database, origin: Origin, picture_url: str
+) -> Victim:
+    """What everybody else must see and change nothing of."""
+    tenant = open_tenant()
+    api = tenant.api
+    file = read_object(api.post("/files", {"url": picture_url, "ref": "mine"}), 201)
+    complete = wait_for_end(api, create_task(api, picture_url))
+    failed = wait_for_end(api, create_task(api, origin.url("/tenants/nothing")))
+    cancelled = create_task(api, origin.url("/tenants/nothing"), max_attempts=1)
+    api.post(f"/tasks/{cancelled['id']}/cancel", {})
+    key = read_object(api.post("/keys", {"name": "mine"}), 201)
+    tasks = [str(task["id"]) for task in (complete, failed, cancelled)]
+    ids = {Prefix.FILE: [str(file["id"])], Prefix.TASK: tasks, Prefix.KEY: [str(key["id"])]}
+    for task in tasks:
+        wait_for_end(api, {"id": task})
+    return Victim(tenant, ids, read_rows(database, tenant.project_id))
+
+
+def read_rows(database: Database, project_id: str) -> str:
+    """Return all that the database has of a project, but for when its keys were used."""
+    with database.transaction() as connection:
+        return "\n".join(
+            row[0]
+            for table in ("tasks", "files", "names", "keys")
+            for row in connection.execute(
+                text(
+                    f"SELECT (to_jsonb(one) - 'last_used')::text FROM {table} AS one "  # noqa: S608
+                    "WHERE project_id = :project_id ORDER BY 1"
+                ),
+                {"project_id": project_id},
+            )
+        )
+
+
+def list_doors(api: Api) -> list[tuple[str, str, str]]:
+    """Return method, path and parameter of each operation that is asked for something by its id."""
+    found = []
+    for path, operations in api.get("/openapi.json").json()["paths"].items():
+        names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+        for method in operations:
+            if names and path not in SHARED:
+                (name,) = names
+                found.append((method, path, name))
+    return found
+
+
+def test_another_projects_id_is_answered_to_the_byte_as_an_unknown_one(
+    victim: Victim, open_tenant: Callable[[], Tenant], database: Database
+) -> None:
+    stranger = open_tenant().api
+    doors = list_doors(stranger)
+    tried = 0
+    for method, path, name in doors:
+        # A parameter that this table does not know is one that nobody has thought of here.
+        for foreign in victim.ids[NAMED[name]]:
+            unknown = make_id(NAMED[name])
+            answers = [
+                _ask(stranger, method, path.replace(f"{{{name}}}", one))
+                for one in (foreign, unknown)
+            ]
+            renamed = answers[0][1].replace(foreign.encode(), unknown.encode())
+            assert (answers[0][0], renamed, answers[0][2]) == answers[1], (method, path)
+            tried += 1
+    assert tried >= len(doors) >= 9
+    assert read_rows(database, victim.tenant.project_id) == victim.before
+
+
+def _ask(api: Api, method: str, path: str) -> tuple[int, bytes, Mapping[str, str]]:
+    body = BODIES.get(method)
+    if method == "patch":
+        answer = api.patch(path, body)
+    elif method == "post":
+        answer = api.post(path, body)
+    else:
+        answer = api.send(method.upper(), path)
+    read_error(answer, 404, "not_found")
+    return strip_answer(answer)
+
+
+@pytest.mark.parametrize("path", ["/files", "/tasks", "/keys"])
+def test_a_list_holds_nothing_of_another_project(
+    victim: Victim, open_tenant: Callable[[], Tenant], path: str
+) -> None:
+    stranger = open_tenant().api
+    own = 1 if path == "/keys" else 0
+    ids = [one for found in victim.ids.values() for one in found]
+    queries = ["", "?limit=100", "?page=2"]
+    queries += [f"?{edge}={one}" for edge in ("after", "before") for one in ids]
+    if path != "/keys":
+        queries.append("?ref=mine")
+    for query in queries:
+        answer = stranger.get(path + query)
+        items, meta, _ = read_list(answer)
+        assert meta["total"] == own
+        assert len(items) <= own
+        assert not any(one in str(items) for one in ids)
+
+
+def test_an_order_may_not_name_anothers_place_or_id(
+    victim: Victim, open_tenant: Callable[[], Tenant], database: Database, picture_url: str
+) -> None:
+    stranger = open_tenant().api
+    for field in ("project_id", "file_id", "id", "key_prefix", "task_id"):
+        order: JsonDict = {"url": picture_url, field: victim.tenant.project_id}
+        assert read_error(stranger.post("/files", order), 422, "field_invalid")["param"] == field
+    order = {"url": picture_url, "filename": f"{victim.ids[Prefix.FILE][0]}.jpg"}
+    assert read_error(stranger.post("/files", order), 422, "field_invalid")["param"] == "filename"
+    assert read_rows(database, victim.tenant.project_id) == victim.before
+
+
+def test_a_key_sees_its_own(victim: Victim) -> None:
+    api = victim.tenant.api
+    for path, prefix in (("/files", Prefix.FILE), ("/tasks", Prefix.TASK), ("/keys", Prefix.KEY)):
+        for one in victim.ids[prefix]:
+            assert read_object(api.get(f"{path}/{one}"))["id"] == one
