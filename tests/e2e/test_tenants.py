@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import pytest
 from sqlalchemy import text
@@ -55,7 +55,8 @@ class Victim:
 
 
 @pytest.fixture(scope="module")
-def open_tenant(stack: LocalStack, database: Database) -> Any:
+def open_tenant(stack: LocalStack, database: Database) -> Iterator[Callable[[], Tenant]]:
+    """Makes a new, empty project at each call."""
     with ExitStack() as held:
         yield lambda: Tenant.open(stack, database, held)
 
@@ -125,7 +126,8 @@ def test_another_projects_id_is_answered_to_the_byte_as_an_unknown_one(
             renamed = answers[0][1].replace(foreign.encode(), unknown.encode())
             assert (answers[0][0], renamed, answers[0][2]) == answers[1], (method, path)
             tried += 1
-    assert tried >= len(doors) >= 9
+    assert len(doors) >= 8
+    assert tried >= 2 * len(doors)
     assert read_rows(database, victim.tenant.project_id) == victim.before
 
 
