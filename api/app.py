@@ -17,6 +17,7 @@ from api.documents import SECURITY, complete_document
 from api.metrics import build_metrics
 from api.problems import register_problems
 from api.queue import WakeQueue
+from api.request_limit import RequestLimit, Standing
 from api.services import Services, get_services
 from ingest.config import Settings
 from ingest.environ import load_settings
@@ -77,7 +78,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
 
 def _build_services(settings: Settings) -> Services:
-    signals = Signals(settings.redis_url.get_secret_value())
+    redis_url, rate = settings.redis_url.get_secret_value(), settings.rate_limit
+    signals = Signals(redis_url)
     return Services(
         settings=settings,
         database=Database(settings.sqlalchemy_url, pool_size=settings.api_threads),
@@ -85,6 +87,7 @@ def _build_services(settings: Settings) -> Services:
         store=s3.connect(settings, pool_size=settings.api_threads, patience=s3.BRISK),
         sealer=Sealer(settings.secret_keys),
         queue=WakeQueue(settings, signals),
+        request_limit=None if rate is None else RequestLimit(redis_url, rate),
         waiters=BoundedSemaphore(max(1, settings.api_threads - _FREE_THREADS)),
         metrics=build_metrics(),
     )
@@ -101,6 +104,11 @@ def _end(response: Response) -> Response:
     elapsed_s = time.perf_counter() - g.began
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
+    standing: Standing | None = g.get("standing")
+    if standing is not None:
+        response.headers["RateLimit-Limit"] = str(standing.limit)
+        response.headers["RateLimit-Remaining"] = str(standing.remaining)
+        response.headers["RateLimit-Reset"] = str(standing.reset_s)
     route = request.url_rule.rule if request.url_rule is not None else "none"
     metrics = get_services().metrics
     # Anybody can make up methods, and each label is kept for ever.

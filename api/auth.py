@@ -10,7 +10,7 @@ from flask import g, request
 
 from api.services import get_services
 from ingest.access import Access, Scope
-from ingest.errors import Forbidden, Unauthorized
+from ingest.errors import Forbidden, RateLimited, Unauthorized
 from ingest.model import Project
 from storage.records import keys
 
@@ -27,16 +27,25 @@ def require_access(scope: Scope | None = None) -> Access:
 
     Raises:
         Unauthorized: there is no such key.
-        Forbidden: the key has not the scope.
+        RateLimited: it has made as many requests as it may.
+        Forbidden: it has not the scope.
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret or len(secret) > _LONGEST_KEY:
         raise Unauthorized(_REFUSAL)
-    with get_services().database.transaction() as connection:
+    services = get_services()
+    with services.database.transaction() as connection:
         access = keys.find_access(connection, secret)
     if access is None:
         raise Unauthorized(_REFUSAL)
+    if services.request_limit is not None:
+        g.standing = standing = services.request_limit.count(access.key_id)
+        if standing is not None and standing.is_over:
+            amount, _, unit = str(services.settings.rate_limit).partition("/")
+            raise RateLimited(
+                f"This key may send {amount} requests per {unit}.", retry_after_s=standing.reset_s
+            )
     wanted = scope or (Scope.READ if request.method in _LOOKS else Scope.WRITE)
     if not access.may(wanted):
         raise Forbidden(f"This takes a key with the scope '{wanted}', which this one has not.")

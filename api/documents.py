@@ -179,6 +179,7 @@ _SAID: Mapping[int, str] = {
     413: "The body is too long",
     415: "The body is not application/json",
     422: "A field is invalid, or the ingest failed",
+    429: "The key has made as many requests as it may for now",
     503: "A service Headrace stands on does not answer",
 }
 
@@ -200,7 +201,7 @@ def describe(
     """
     # APIFlask's own type for this is narrower than what it reads.
     responses: dict[int | str, Any] = {}
-    refusals = {} if public else {401: None, 403: None}
+    refusals = {} if public else {401: None, 403: None, 429: None}
     for status, model in sorted({**answers, **refusals}.items()):
         shape = model or (ErrorAnswer if status >= 400 else None)
         responses[status] = {"description": _SAID[status]}

@@ -10,6 +10,7 @@ from flask import current_app
 
 from api.metrics import ApiMetrics
 from api.queue import WakeQueue
+from api.request_limit import RequestLimit
 from ingest.config import Settings
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
@@ -31,6 +32,7 @@ class Services:
     store: ObjectStore
     sealer: Sealer
     queue: WakeQueue
+    request_limit: RequestLimit | None
     waiters: BoundedSemaphore
     metrics: ApiMetrics
 

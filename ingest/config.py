@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     api_bind: str = Field("127.0.0.1:8000", description="Where the API listens")
     api_processes: int = Field(2, ge=1, le=64, description="API processes")
     api_threads: int = Field(16, ge=2, le=256, description="Request threads per API process")
+    rate_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$",
+        description="Requests each key may make, such as `600/minute`; empty means any number",
+    )
     sync_timeout_s: float = Field(
         60, gt=0, le=600, description="How long `POST /files` waits before it answers 202"
     )

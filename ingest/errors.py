@@ -18,6 +18,7 @@ The tree (a test keeps this drawing and the classes equal)::
         MediaTypeUnsupported   media_type_unsupported
         MethodNotAllowed       method_not_allowed
         NotFound               not_found
+        RateLimited            rate_limited
         Unauthorized           unauthorized
       IngestError
         AddressBlocked         address_blocked
@@ -162,6 +163,13 @@ class NotFound(RequestError):
 
     code = "not_found"
     http_status = 404
+
+
+class RateLimited(RequestError):
+    """The key has made as many requests as it may for now."""
+
+    code = "rate_limited"
+    http_status = 429
 
 
 class Unauthorized(RequestError):

@@ -172,6 +172,8 @@ BAD = {
     "worker_metrics_bind": ["9000", ":9000"],
     "api_processes": ["0", "65", "two", "1.5"],
     "api_threads": ["1", "257"],
+    "rate_limit": ["0/minute", "10", "10/week", "10/minutes", "ten/minute", "10/minute;1/day",
+                   "-1/day", "10/minute\n"],
     "sync_timeout_s": ["0", "-1", "601", "nan", "inf", "a minute"],
     "presign_ttl_s": ["9", "604801"],
     "worker_slots": ["0", "257"],
