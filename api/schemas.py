@@ -37,7 +37,7 @@ _MAX_METADATA_BYTES = 16 * 1024
 _MAX_METADATA_DEPTH = 8
 # Not what somebody wrote with a backslash of their own, which is escaped itself.
 _ESCAPED_NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
-_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CURSOR = r"^[a-z]{2,8}_[0-9a-z]{26}$"
 
 
@@ -87,7 +87,7 @@ def _check_text(text: str) -> str:
 
 def _require_moment(value: object) -> object:
     # Else a number, in quotes or not, would pass for seconds since 1970.
-    if not isinstance(value, str) or _DATE_TIME.match(value) is None:
+    if not isinstance(value, str) or _DATE.match(value) is None:
         raise ValueError("takes a time as ISO 8601 text")
     return value
 
@@ -124,6 +124,7 @@ def _check_headers(value: dict[str, str]) -> dict[str, str]:
 
 _SourceHeaders = Annotated[dict[str, str], AfterValidator(_check_headers)]
 _Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_require_moment)]
+_QueryMoment = Annotated[datetime, BeforeValidator(_require_moment)]
 
 
 class _Strict(BaseModel):
@@ -163,7 +164,7 @@ class FileRequest(_Strict):
         None,
         description="Sent to the URL's origin with each request, to no other, and kept sealed "
         "until the file is there. No answer shows them.",
-        examples=[{"Authorization": "Bearer …"}],
+        examples=[{"Authorization": "Bearer s3cr3t"}],
     )
 
     def to_order(self) -> Order:
@@ -262,5 +263,7 @@ class TaskListing(_Listing):
 
     status: Status | None = Field(None, description="Only tasks in this state.")
     kind: Literal["ingest"] | None = Field(None, description="Only tasks of this kind.")
-    created_from: datetime | None = Field(None, description="Only those created at or after this.")
-    created_until: datetime | None = Field(None, description="Only those created before this.")
+    created_from: _QueryMoment | None = Field(
+        None, description="Only those created at or after this."
+    )
+    created_until: _QueryMoment | None = Field(None, description="Only those created before this.")

@@ -178,6 +178,7 @@ def test_a_key_ends_when_its_time_is_over(
         ({"name": "a", "expires": "yesterday"}, "expires"),
         ({"name": "a", "expires": "2020-01-01T00:00:00Z"}, "expires"),
         ({"name": "a", "expires": "2099-01-01T00:00:00"}, "expires"),
+        ({"name": "a", "expires": "2099-01-01"}, "expires"),
         ({"name": "a", "expires": "2099-13-01T00:00:00Z"}, "expires"),
         ({"name": "a", "expires": "4102444800"}, "expires"),
         ({"name": "a", "expires": 4102444800}, "expires"),
