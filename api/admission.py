@@ -6,10 +6,10 @@ from flask import request
 from pydantic import ValidationError
 
 from api.auth import require_access
-from api.problems import explain_invalid
+from api.problems import cut, explain_invalid
 from api.schemas import NoFields
 from ingest.access import Scope
-from ingest.errors import BodyInvalid, BodyTooLarge, MediaTypeUnsupported
+from ingest.errors import BodyInvalid, BodyTooLarge, FieldInvalid, MediaTypeUnsupported
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -18,7 +18,7 @@ def admit() -> None:
     """Let a request through.
 
     Raises:
-        Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+        Unauthorized, Forbidden, FieldInvalid, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
     """
     _admit(None)
 
@@ -27,13 +27,14 @@ def admit_admin() -> None:
     """Let a request through whose key may keep the project's keys.
 
     Raises:
-        Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+        Unauthorized, Forbidden, FieldInvalid, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
     """
     _admit(Scope.ADMIN)
 
 
 def _admit(scope: Scope | None) -> None:
     require_access(scope)
+    _require_single_parameters()
     if request.method in {"POST", "PATCH"}:
         _require_object()
 
@@ -52,6 +53,14 @@ def admit_bodiless() -> None:
         NoFields.model_validate(request.get_json())
     except ValidationError as error:
         raise explain_invalid(error) from None
+
+
+def _require_single_parameters() -> None:
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            # Which of them holds is not for us to guess.
+            shown = cut(name)
+            raise FieldInvalid(f"'{shown}' stands in the query more than once.", param=shown)
 
 
 def _require_object() -> None:

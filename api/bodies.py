@@ -10,6 +10,9 @@ from flask.json.provider import DefaultJSONProvider
 
 from ingest.errors import BodyInvalid
 
+# More than metadata of its greatest length can have; each field that is refused costs memory.
+MAX_FIELDS = 4096
+
 
 class StrictJson(DefaultJSONProvider):
     """Reads UTF-8 without doubled names, NaN, infinities or numbers past a float's range."""
@@ -46,6 +49,8 @@ class StrictJson(DefaultJSONProvider):
 
 
 def _build_object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    if len(pairs) > MAX_FIELDS:
+        raise BodyInvalid(f"The body holds an object of more than {MAX_FIELDS} fields.")
     built = dict(pairs)
     if len(built) != len(pairs):
         raise BodyInvalid("The body names a field twice in one object.")

@@ -165,6 +165,12 @@ _ANSWERS: Sequence[type[BaseModel]] = (
     Health,
     Readiness,
 )
+# What the id in an answer is called in the paths of whatever else can be asked of the object.
+_LINKED: Mapping[str, str] = {
+    _SCHEMAS + FileAnswer.__name__: "file_id",
+    _SCHEMAS + TaskAnswer.__name__: "task_id",
+    _SCHEMAS + NewKeyAnswer.__name__: "key_id",
+}
 _SAID: Mapping[int, str] = {
     200: "OK",
     201: "Created",
@@ -223,7 +229,10 @@ def describe(
 
 
 def complete_document(document: dict[str, Any]) -> dict[str, Any]:
-    """Put the schemas of the answers in, and say that a body must be there where one is read."""
+    """Put in the schemas of the answers, and links; say that a body must be there where read.
+
+    What is made links to every operation on it (OpenAPI 3.1, Link Object).
+    """
     _, found = models_json_schema(
         [(model, "serialization") for model in _ANSWERS], ref_template=_SCHEMAS + "{model}"
     )
@@ -235,4 +244,21 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             if "requestBody" in operation:
                 operation["requestBody"]["required"] = True
+                _link(operation, document["paths"])
     return document
+
+
+def _link(operation: dict[str, Any], paths: Mapping[str, Any]) -> None:
+    for status in {"201", "202"} & operation["responses"].keys():
+        answer = operation["responses"][status]
+        name = _LINKED[answer["content"]["application/json"]["schema"]["$ref"]]
+        ids = [
+            one["operationId"]
+            for path, found in paths.items()
+            if f"{{{name}}}" in path
+            for one in found.values()
+        ]
+        answer["links"] = {
+            one: {"operationId": one, "parameters": {name: "$response.body#/data/id"}}
+            for one in ids
+        }

@@ -63,7 +63,7 @@ def answer_error(error: HeadraceError) -> Response:
 def explain_invalid(error: ValidationError) -> RequestError:
     """Turn pydantic's first complaint into ours: which field, what it got, what it takes."""
     first = error.errors(include_url=False)[0]
-    path = _cut(".".join(str(part) for part in first["loc"]))
+    path = cut(".".join(str(part) for part in first["loc"]))
     if first["type"] == "string_unicode" and not first["loc"]:
         return BodyInvalid(
             "The body names a field with half of a surrogate pair, which is no text."
@@ -138,7 +138,7 @@ def _say_takes(problem: ErrorDetails) -> str:
 def _say_got(problem: ErrorDetails) -> str:
     value = problem["input"]
     if isinstance(value, str):
-        return repr(_cut(value))
+        return repr(cut(value))
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, (int, float)):
@@ -146,7 +146,7 @@ def _say_got(problem: ErrorDetails) -> str:
     return _name_type(value)
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """Return the start of what was sent, in text that every client can read."""
     shown = text if len(text) <= _GOT_CHARS else text[:_GOT_CHARS] + "…"
     return shown.encode(errors="backslashreplace").decode()

@@ -44,6 +44,8 @@ keepalive = 15
 accesslog = None
 control_socket_disable = True
 limit_request_line = 8190
+# It reads what all of them may hold before it refuses one, in time that grows with the square.
+limit_request_fields = 64
 
 
 class EventLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

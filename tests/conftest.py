@@ -20,8 +20,37 @@ from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.records.database import Database
+from tests.support.figures import Figures, open_table, print_tables
 from tests.support.media import make_media
 from tests.support.origin import Certificates, Origin, OriginProcess, TlsCase
+
+_SECURITY_FULL = "--security-full"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what chooses the long form of the tests of security."""
+    parser.getgroup("security").addoption(
+        _SECURITY_FULL, action="store_true", help="take every figure of security in full"
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the tables of figures."""
+    print_tables(config, terminalreporter)
+
+
+@pytest.fixture(scope="session")
+def security_full(request: pytest.FixtureRequest) -> bool:
+    """Whether a figure of security is taken in its long form."""
+    return bool(request.config.getoption(_SECURITY_FULL))
+
+
+@pytest.fixture(scope="session")
+def security_figures(request: pytest.FixtureRequest, *, security_full: bool) -> Figures:
+    """Takes the lines of the table of docs/security.md."""
+    return open_table(request.config, f"security, in {'full' if security_full else 'short'}")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Options, the table at the end, and the stack that the rows share.
+"""Options, where the figures go, and the stack that the rows share.
 
 Without ``--chaos-full`` each row runs in its short form, which is what ``make test`` does.
 """
@@ -18,12 +18,11 @@ from sqlalchemy import delete, select, update
 
 from ingest.errors import HeadraceError
 from storage.records.tables import names, tasks
-from tests.chaos.figures import Figures, draw_table
 from tests.chaos.rig import Rig, Tenant, open_rig
+from tests.support.figures import Figures, open_table
 from tests.support.media import make_media
 from tests.support.waiting import wait_until
 
-_FIGURES = pytest.StashKey[Figures]()
 _DEFAULT_SEED = 20250820
 # Above what a row waits for by itself, so that it says what it waited for.
 _SHORT_TIMEOUT_S, _FULL_TIMEOUT_S = 120, 1200
@@ -49,11 +48,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--chaos-seed", type=int, default=_DEFAULT_SEED, help="who dies when")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the table."""
-    config.stash[_FIGURES] = Figures()
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let a row that hangs fail by itself: the default method would end the whole session."""
     limit_s = _FULL_TIMEOUT_S if _read_scale(config).full else _SHORT_TIMEOUT_S
@@ -61,19 +55,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.timeout(limit_s, method="signal"))
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Print the table."""
-    lines = config.stash[_FIGURES].lines
-    if lines:
-        scale = _read_scale(config)
-        form = "in full" if scale.full else "in short"
-        terminalreporter.section(f"chaos, {form}, seed {scale.seed}")
-        for line in draw_table(lines):
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +66,9 @@ def scale(request: pytest.FixtureRequest) -> Scale:
 @pytest.fixture(scope="session")
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Takes the lines of the table."""
-    return request.config.stash[_FIGURES]
+    scale = _read_scale(request.config)
+    form = "in full" if scale.full else "in short"
+    return open_table(request.config, f"chaos, {form}, seed {scale.seed}")
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from ingest.errors import DatabaseUnavailable
 from storage.records.tables import files, tasks
-from tests.chaos.figures import Row
 from tests.chaos.rig import Rig, Tenant
+from tests.support.figures import Row
 from tests.support.leftovers import list_uploads
 from tests.support.waiting import wait_until
 

@@ -14,9 +14,9 @@ from ingest.config import Settings
 from storage.records.tables import tasks
 from storage.signals import INGEST_QUEUE, Signals
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import wait_started
 from tests.chaos.rig import SLOTS, Rig, Tenant
+from tests.support.figures import Figures
 from tests.support.waiting import wait_until
 from workers.dispatch import Dispatcher
 

@@ -6,10 +6,10 @@ import random
 import time
 
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import list_ordered, note_ends, wait_for_ends
 from tests.chaos.rig import Rig, Tenant
 from tests.chaos.stirring import kill_tree, ordering
+from tests.support.figures import Figures
 
 ORDER_EVERY_S = 0.1
 UP_S = (1.0, 4.0)

@@ -16,10 +16,10 @@ from sqlalchemy import func, select
 from storage.records.tables import attempts, tasks
 from storage.signals import INGEST_QUEUE
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_ends, wait_for_ends, wait_started
 from tests.chaos.rig import Rig, Tenant
 from tests.chaos.stirring import ordering
+from tests.support.figures import Figures
 from tests.support.waiting import wait_until
 
 ORDER_EVERY_S = 0.1

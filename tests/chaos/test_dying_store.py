@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ingest.errors import StorageUnavailable
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import hash_object, note_bytes, note_ends, note_leftovers, wait_for_ends
 from tests.chaos.rig import UNTIRING, VIDEO_BYTES, Rig, Tenant
 from tests.chaos.stirring import killing
+from tests.support.figures import Figures
 
 KILL_EVERY_S = 5.0
 LOOK_EVERY_S = 0.1

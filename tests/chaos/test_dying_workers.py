@@ -7,7 +7,6 @@ import re
 
 from ingest.config import MIB
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import (
     list_objects,
     note_bytes,
@@ -17,6 +16,7 @@ from tests.chaos.outcome import (
 )
 from tests.chaos.rig import PART_BYTES, SLOTS, UNTIRING, Rig, Tenant
 from tests.chaos.stirring import killing
+from tests.support.figures import Figures
 
 KILL_EVERY_S = 2.0
 _FROM = re.compile(r"bytes=(\d+)-")

@@ -17,11 +17,11 @@ import pytest
 
 from cli.local import LocalStack
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import list_ordered, note_bytes, note_ends, note_leftovers, wait_for_ends
 from tests.chaos.rig import UNTIRING, Rig, open_rig
 from tests.chaos.stirring import ordering
 from tests.support.faults import FaultProxy
+from tests.support.figures import Figures
 from tests.support.media import make_media
 
 ORDER_EVERY_S = 0.2

@@ -12,9 +12,9 @@ import pytest
 
 from ingest.config import MIB
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures, Row
 from tests.chaos.outcome import count_states, note_leftovers, wait_for_ends
 from tests.chaos.rig import PART_BYTES, Rig, open_rig
+from tests.support.figures import Figures, Row
 from tests.support.media import make_media
 from tests.support.meter import count_descriptors, read_memory_bytes
 from tests.support.origin import Cut, Drip, Reply

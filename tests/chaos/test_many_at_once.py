@@ -13,10 +13,10 @@ from cli import roles
 from cli.child import Child
 from storage.records.tables import tasks
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_ends, note_leftovers, wait_for_ends
 from tests.chaos.rig import Rig, Tenant
 from tests.chaos.stirring import sweeping
+from tests.support.figures import Figures
 from tests.support.waiting import wait_until
 
 

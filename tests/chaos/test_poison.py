@@ -10,12 +10,12 @@ from sqlalchemy import func, select
 
 from storage.records.tables import attempts, tasks
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_ends, wait_for_ends
 from tests.chaos.rig import Rig, Tenant
 from tests.chaos.stirring import sweeping
 from tests.support.api import read_object
 from tests.support.faults import find_peer_pid, kill_group
+from tests.support.figures import Figures
 
 
 class Poison:

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from storage.records.tables import attempts, tasks
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import count_states, note_bytes, note_ends, note_leftovers, wait_for_ends
 from tests.chaos.rig import GRACE_S, SLOTS, Rig, Tenant
+from tests.support.figures import Figures
 from tests.support.waiting import wait_until
 
 EXIT_S = 2.0

@@ -11,10 +11,10 @@ from sqlalchemy import select
 from ingest.config import MIB
 from storage.records.tables import files, parts, tasks
 from tests.chaos.conftest import Scale
-from tests.chaos.figures import Figures
 from tests.chaos.outcome import note_leftovers
 from tests.chaos.rig import PART_BYTES, Rig, Tenant, open_rig
 from tests.support.faults import paused
+from tests.support.figures import Figures
 from tests.support.origin import Generated, Reply, Stall
 from tests.support.padding import pad_mp4
 from tests.support.waiting import wait_until

@@ -115,6 +115,24 @@ def test_every_operation_has_a_name_parameters_answers_and_says_whether_it_takes
     assert document["components"]["securitySchemes"]["bearerAuth"]["scheme"] == "bearer"
 
 
+def test_what_is_made_links_to_all_that_can_be_done_with_it(document: dict[str, Any]) -> None:
+    named = {"file_id": [("/files", "201")], "task_id": [("/files", "202"), ("/tasks", "201")]}
+    named["key_id"] = [("/keys", "201")]
+    for name, makers in named.items():
+        paths = [path for path in PATHS if f"{{{name}}}" in path]
+        wanted = {
+            document["paths"][path][method]["operationId"]
+            for path in paths
+            for method in PATHS[path]
+        }
+        for path, status in makers:
+            links = document["paths"][path]["post"]["responses"][status]["links"]
+            assert set(links) == wanted
+            for operation_id, link in links.items():
+                assert link["operationId"] == operation_id
+                assert link["parameters"] == {name: "$response.body#/data/id"}
+
+
 def test_real_answers_are_as_the_document_says(
     document: dict[str, Any], api: Api, origin: Origin, picture_url: str, video: bytes
 ) -> None:

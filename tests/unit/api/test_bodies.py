@@ -9,7 +9,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import StrictJson
+from api.bodies import MAX_FIELDS, StrictJson
 from ingest.errors import BodyInvalid
 
 PROVIDER = StrictJson(Flask("tests"))
@@ -66,3 +66,10 @@ def test_what_is_refused_is_refused_with_the_reason(body: bytes, said: str) -> N
 
 def test_a_byte_order_mark_is_passed_over() -> None:
     assert PROVIDER.loads(b"\xef\xbb\xbf{}") == {}
+
+
+def test_an_object_has_a_limit_of_fields_wherever_it_stands() -> None:
+    fields = {f"a{number}": number for number in range(MAX_FIELDS)}
+    assert PROVIDER.loads(json.dumps([fields])) == [fields]
+    with pytest.raises(BodyInvalid, match="more than 4096 fields"):
+        PROVIDER.loads(json.dumps([{**fields, "one": "more"}]))

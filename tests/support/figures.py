@@ -1,4 +1,4 @@
-"""The table at the end: a line for each thing that had to hold, with the figure that shows it.
+"""The tables at the end: a line for each thing that had to hold, with the figure that shows it.
 
 A row never stops at its first broken promise: all its figures are taken, then the test fails.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import pytest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Row:
 
 
 class Figures:
-    """All lines of a session, in order."""
+    """All lines of one table, in the order of their rows' ends."""
 
     def __init__(self) -> None:
         self.lines: list[Figure] = []
@@ -50,7 +52,7 @@ class Figures:
         """Take the figures of one row; in the end, fail if one of them did not hold.
 
         Args:
-            name: R1 to R12.
+            name: as the page of the table calls it: R1 to R12, S1 to S9.
             done: what is done to the service.
         """
         row = Row(name, done)
@@ -65,6 +67,23 @@ class Figures:
             ]
         broken = [f"{one.must}: {one.figure}" for one in row.figures if not one.held]
         assert not broken, broken
+
+
+TABLES = pytest.StashKey[dict[str, Figures]]()
+
+
+def open_table(config: pytest.Config, title: str) -> Figures:
+    """Return the session's table of a title, which is printed when all tests have run."""
+    return config.stash.setdefault(TABLES, {}).setdefault(title, Figures())
+
+
+def print_tables(config: pytest.Config, terminal: pytest.TerminalReporter) -> None:
+    """Print each table that has lines."""
+    for title, figures in config.stash.get(TABLES, {}).items():
+        if figures.lines:
+            terminal.section(title)
+            for line in draw_table(figures.lines):
+                terminal.write_line(line)
 
 
 def draw_table(lines: Sequence[Figure]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.figures import Figures, draw_table
+from tests.support.figures import Figures, draw_table
 
 
 def test_a_row_takes_all_its_figures_before_it_fails() -> None:
