@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help ingest run test chaos bench lint format lock clean setup
+.PHONY: help ingest run test chaos security bench lint format lock clean setup
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(INSTALLED) ## Run every test, on real servers
 
 chaos: $(INSTALLED) ## Break everything on purpose and print what held (33 min)
 	@$(BIN)/python -m pytest tests/chaos --chaos-full
+
+security: $(INSTALLED) ## Attack everything and print what held (5 min)
+	@$(BIN)/python -m pytest -m security --security-full
 
 bench: $(INSTALLED) ## Measure beside rclone and others, and print a table (20 min)
 	@exec $(BIN)/python -m bench $${ONLY:+--only "$$ONLY"} $${ROUNDS:+--rounds "$$ROUNDS"} \

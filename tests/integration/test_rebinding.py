@@ -14,7 +14,10 @@ from ingest.addresses import classify
 from ingest.errors import AddressBlocked, SourceUnavailable
 from ingest.urls import parse_source_url
 from tests.support.canary import Canary
+from tests.support.figures import Figures
 from workers.egress import Egress, Policy
+
+pytestmark = pytest.mark.security
 
 TRIES = 1000
 GOOD = ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"]
@@ -33,9 +36,19 @@ PROXIES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"
     ],
 )
 def test_a_name_that_changes_its_mind_leads_nowhere_but_to_what_was_judged(
-    records: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    records: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    security_figures: Figures,
 ) -> None:
-    with Canary() as canary, closing(Egress(Policy(2, 2))) as egress:
+    done = (
+        f"a name with {request.node.callspec.id} records, {TRIES} times, proxies in the environment"
+    )
+    with (
+        security_figures.row("S3", done) as row,
+        Canary() as canary,
+        closing(Egress(Policy(2, 2))) as egress,
+    ):
         for name in PROXIES:
             monkeypatch.setenv(name, canary.url())
         url = parse_source_url(f"http://rebinding.invalid:{canary.port}/")
@@ -46,7 +59,8 @@ def test_a_name_that_changes_its_mind_leads_nowhere_but_to_what_was_judged(
                 egress.get(url, {})
             outcomes[caught.type] += 1
         monkeypatch.undo()
-        assert canary.count_connections() == 0
+        reached = canary.count_connections()
+        row.note("the canary sees no connection", reached, held=reached == 0)
     assert len(looked_up) == TRIES
     assert {address for address in connected if not classify(address).allowed} == set()
     bad = sum(any(one not in GOOD for one in answer) for answer in looked_up)

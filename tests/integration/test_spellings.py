@@ -7,8 +7,10 @@ what is asked of them here would be answered by PostgreSQL, Valkey or SeaweedFS.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -17,10 +19,13 @@ from ingest.config import Settings
 from ingest.errors import AddressBlocked, FieldInvalid, IngestError, SourceDns, SourceUnavailable
 from ingest.urls import parse_source_url
 from tests.support.canary import Canary
+from tests.support.figures import Figures
 from tests.support.origin import Origin
 from tests.support.spellings import spell
 from workers.egress import Egress, Policy
 from workers.fetch import Limits, open_source
+
+pytestmark = pytest.mark.security
 
 LIMITS = Limits(
     max_bytes=1000, total_timeout_s=30, lowest_bps=1, lowest_window_s=30, max_redirects=2
@@ -43,13 +48,56 @@ PUBLIC = [
 ]  # fmt: skip
 
 
+@dataclass(slots=True)
+class Tried:
+    """How many URLs were tried, and which were not refused for what they are.
+
+    ``passed`` are the public neighbours that were connected to, as they should be.
+    """
+
+    hosts: set[str] = field(default_factory=set)
+    urls: int = 0
+    followed: list[str] = field(default_factory=list)
+    passed: int = 0
+
+    def try_all(self, refuse: Callable[[str], bool], urls: Mapping[str, str]) -> list[str]:
+        """Return those of some URLs, by their hosts, that ``refuse`` does not refuse."""
+        followed = [url for url in urls.values() if not refuse(url)]
+        self.hosts |= urls.keys()
+        self.urls += len(urls)
+        self.followed += followed
+        return followed
+
+
 @pytest.fixture(scope="module")
 def canaries() -> Iterator[dict[str, Canary]]:
-    """A listener on each of this machine's addresses; in the end nobody has reached one."""
+    """A listener on each of this machine's addresses."""
     with ExitStack() as held:
-        listening = {host: held.enter_context(Canary(host=host)) for host in [*OWN, "::1"]}
-        yield listening
-        assert {one.count_connections() for one in listening.values()} == {0}
+        yield {host: held.enter_context(Canary(host=host)) for host in [*OWN, "::1"]}
+
+
+@pytest.fixture(scope="module")
+def tried(canaries: dict[str, Canary], security_figures: Figures) -> Iterator[Tried]:
+    """What was tried as a URL."""
+    yield from _tell("S1", "hostile URLs", canaries, security_figures)
+
+
+@pytest.fixture(scope="module")
+def redirected(canaries: dict[str, Canary], security_figures: Figures) -> Iterator[Tried]:
+    """What was tried behind a redirect."""
+    yield from _tell("S2", "hostile redirects", canaries, security_figures)
+
+
+def _tell(name: str, what: str, canaries: dict[str, Canary], figures: Figures) -> Iterator[Tried]:
+    tried = Tried()
+    yield tried
+    done = f"{tried.urls} {what} of {len(tried.hosts)} hosts, canaries on {len(canaries)} addresses"
+    with figures.row(name, done) as row:
+        row.note("each is refused", tried.followed or 0, held=not tried.followed)
+        reached = sum(one.count_connections() for one in canaries.values())
+        row.note("no canary sees a connection", reached, held=reached == 0)
+        if name == "S1":
+            row.note("20 public neighbours and more pass", tried.passed, held=tried.passed >= 20)
 
 
 @pytest.fixture(scope="module")
@@ -72,56 +120,61 @@ def _refuse(egress: Egress, url: str) -> bool:
 
 @pytest.mark.parametrize("address", OWN)
 def test_no_spelling_of_this_machine_leads_to_it(
-    address: str, canaries: dict[str, Canary], egress: Egress
+    address: str, canaries: dict[str, Canary], egress: Egress, tried: Tried
 ) -> None:
     port = canaries[address].port
-    urls = [f"http://{host}:{port}/" for host in spell(IPv4Address(address))]
-    assert [url for url in urls if not _refuse(egress, url)] == []
+    urls = {host: f"http://{host}:{port}/" for host in spell(IPv4Address(address))}
+    assert tried.try_all(partial(_refuse, egress), urls) == []
     assert canaries[address].count_connections() == 0
 
 
 @pytest.mark.parametrize("address", OTHERS)
-def test_no_spelling_of_a_neighbour_leads_to_it(address: str, egress: Egress) -> None:
-    urls = [f"http://{host}/" for host in spell(IPv4Address(address))]
-    assert [url for url in urls if not _refuse(egress, url)] == []
+def test_no_spelling_of_a_neighbour_leads_to_it(address: str, egress: Egress, tried: Tried) -> None:
+    urls = {host: f"http://{host}/" for host in spell(IPv4Address(address))}
+    assert tried.try_all(partial(_refuse, egress), urls) == []
 
 
 @pytest.mark.parametrize("host", NAMES, ids=ascii)
 def test_no_name_of_this_machine_leads_to_it(
-    host: str, canaries: dict[str, Canary], egress: Egress
+    host: str, canaries: dict[str, Canary], egress: Egress, tried: Tried
 ) -> None:
     for address in ("127.0.0.1", "::1"):
-        assert _refuse(egress, f"http://{host}:{canaries[address].port}/")
+        urls = {host: f"http://{host}:{canaries[address].port}/"}
+        assert tried.try_all(partial(_refuse, egress), urls) == []
 
 
-def test_the_servers_of_the_stack_are_nobodys_sources(settings: Settings, egress: Egress) -> None:
+def test_the_servers_of_the_stack_are_nobodys_sources(
+    settings: Settings, egress: Egress, tried: Tried
+) -> None:
     own = [settings.database_url, settings.redis_url]
     servers = [one.get_secret_value() for one in own] + [str(settings.s3_endpoint)]
     ports = {int(one.rpartition(":")[2].partition("/")[0]) for one in servers}
     assert len(ports) == 3
-    urls = [f"http://{host}:{port}/" for host in spell(IPv4Address("127.0.0.1")) for port in ports]
-    assert [url for url in urls if not _refuse(egress, url)] == []
+    for port in ports:
+        urls = {host: f"http://{host}:{port}/" for host in spell(IPv4Address("127.0.0.1"))}
+        assert tried.try_all(partial(_refuse, egress), urls) == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_leads_where_no_url_does(
-    status: int, canaries: dict[str, Canary], origin: Origin
+    status: int, canaries: dict[str, Canary], origin: Origin, redirected: Tried
 ) -> None:
     allowed = Egress(Policy(2, 2, frozenset({f"127.0.0.1:{origin.port}"})))
-    followed = []
+    port = canaries["127.0.0.2"].port
+
+    def refuse(url: str) -> bool:
+        behind = origin.redirect("/spelled", url, status)
+        try:
+            open_source(allowed, parse_source_url(behind), LIMITS).close()
+        except IngestError as error:
+            # A Location with a line break in it is no header at all.
+            return error.code in {"address_blocked", "source_dns", "source_invalid"}
+        return False
+
     with closing(allowed):
         for address in ("127.0.0.2", *OTHERS):
-            port = canaries["127.0.0.2"].port
-            for host in spell(IPv4Address(address)):
-                url = origin.redirect("/spelled", f"http://{host}:{port}/", status)
-                try:
-                    open_source(allowed, parse_source_url(url), LIMITS).close()
-                except IngestError as error:
-                    # A Location with a line break in it is no header at all.
-                    if error.code in {"address_blocked", "source_dns", "source_invalid"}:
-                        continue
-                followed.append(host)
-    assert followed == []
+            urls = {host: f"http://{host}:{port}/" for host in spell(IPv4Address(address))}
+            assert redirected.try_all(refuse, urls) == []
 
 
 def test_three_hundred_spellings_and_more_are_tried() -> None:
@@ -131,7 +184,7 @@ def test_three_hundred_spellings_and_more_are_tried() -> None:
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_what_lies_just_outside_is_connected_to(
-    address: str, egress: Egress, monkeypatch: pytest.MonkeyPatch
+    address: str, egress: Egress, monkeypatch: pytest.MonkeyPatch, tried: Tried
 ) -> None:
     asked: list[tuple[str, int]] = []
 
@@ -144,3 +197,4 @@ def test_what_lies_just_outside_is_connected_to(
     with pytest.raises(SourceUnavailable):
         egress.get(parse_source_url(f"http://{host}/"), {})
     assert asked == [(address, 80)]
+    tried.passed += 1

@@ -14,12 +14,15 @@ from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import psutil
+import pytest
 
 from ingest.config import MIB
 from tests.security.conftest import IdleStack
 from tests.support.api import Api, read_list
 from tests.support.figures import Figures
 from tests.support.meter import Peaks
+
+pytestmark = pytest.mark.security
 
 ANSWERED_WITHIN_S = 0.1
 GROWTH_BYTES = 16 * MIB

@@ -82,7 +82,8 @@ def print_tables(config: pytest.Config, terminal: pytest.TerminalReporter) -> No
     for title, figures in config.stash.get(TABLES, {}).items():
         if figures.lines:
             terminal.section(title)
-            for line in draw_table(figures.lines):
+            # By number, whichever ended first; a sort keeps the order of what is equal.
+            for line in draw_table(sorted(figures.lines, key=lambda one: int(one.row[1:]))):
                 terminal.write_line(line)
 
 
