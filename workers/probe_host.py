@@ -31,6 +31,8 @@ from workers.sandbox import leave_network, refuse_new_rights
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _ERROR_CHARS = 400
+# Of its wall clock ffprobe waits for the store; what it computes for longer, no good file asks for.
+_CPU_SHARE = 0.3
 # After this answer an ffprobe may be running still.
 TIMED_OUT = b'{"timeout": true}'
 
@@ -83,7 +85,7 @@ def serve_probes(
 def _answer(order: Mapping[str, object], ffprobe_path: str, limits: HostLimits) -> bytes:
     # Soft limits are inherited: a child may use what is left from here on.
     used_s = math.ceil(time.process_time())
-    _set_soft_limit(resource.RLIMIT_CPU, used_s + int(limits.timeout_s) + 1)
+    _set_soft_limit(resource.RLIMIT_CPU, used_s + math.ceil(limits.timeout_s * _CPU_SHARE))
     try:
         found = _probe(order, ffprobe_path, limits.timeout_s)
     except TimeoutError:

@@ -261,10 +261,10 @@ def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
     make_ffprobe: Callable[[str], str],
 ) -> None:
     tell = 'echo "cpu $(ulimit -t) memory $(ulimit -v) files $(ulimit -n) size $(ulimit -f)" 1>&2'
-    prober = Prober(make_ffprobe(f"{tell}; exit 1"), LIMITS)
+    prober = Prober(make_ffprobe(f"{tell}; exit 1"), replace(LIMITS, timeout_s=10.0))
     for _ in range(3):
-        # Two seconds for a limit of one, and what the host itself has used, in whole seconds.
-        with pytest.raises(ProbeFailed, match=r"cpu [23] memory 524288 files 64 size 0"):
+        # Of ten seconds three, and what the host itself has used, in whole seconds.
+        with pytest.raises(ProbeFailed, match=r"cpu [34] memory 524288 files 64 size 0"):
             prober.probe_bytes(b"x", MP4)
     prober.close()
 

