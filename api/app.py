@@ -31,6 +31,14 @@ from storage.signals import Signals
 # Threads of a process that never wait for an ingest, so that questions are always answered.
 _FREE_THREADS = 2
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# For whoever opens an answer in a browser (OWASP REST Security Cheat Sheet): nothing in it runs, no
+# page frames it, no cache keeps it, and where it leads does not learn its address.
+_GUARDS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -103,7 +111,8 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     elapsed_s = time.perf_counter() - g.began
     response.headers["X-Request-Id"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    for name, value in _GUARDS.items():
+        response.headers.setdefault(name, value)
     standing: Standing | None = g.get("standing")
     if standing is not None:
         response.headers["RateLimit-Limit"] = str(standing.limit)

