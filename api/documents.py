@@ -13,7 +13,8 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.resources import FileResource, KeyResource, NewKeyResource, TaskResource
+from api.resources import FileResource, TaskResource
+from api.tenancy import KeyResource, NewKeyResource, ProjectResource
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,6 +106,14 @@ class KeyAnswer(BaseModel):
     links: SelfLink
 
 
+class ProjectAnswer(BaseModel):
+    """The project of the key."""
+
+    meta: Meta
+    data: ProjectResource
+    links: SelfLink
+
+
 class NewKeyAnswer(BaseModel):
     """A key that was made now, with its secret."""
 
@@ -161,6 +170,7 @@ _ANSWERS: Sequence[type[BaseModel]] = (
     KeyAnswer,
     NewKeyAnswer,
     KeyListAnswer,
+    ProjectAnswer,
     ErrorAnswer,
     Health,
     Readiness,
@@ -179,7 +189,7 @@ _SAID: Mapping[int, str] = {
     302: "Redirect to the object store",
     400: "The body is no JSON object",
     401: "No valid key",
-    403: "The key has not the scope",
+    403: "The key has not the scope, or the project stores as much as it may",
     404: "Not found",
     409: "The name is taken, or the task is in another state",
     413: "The body is too long",

@@ -24,12 +24,13 @@ from ingest.errors import (
     InternalError,
     LeaseLost,
     NotFound,
+    QuotaExceeded,
     StorageUnavailable,
     UploadLost,
 )
 from ingest.ids import Prefix, is_id
 from ingest.states import Status
-from storage.records import files
+from storage.records import files, projects
 from storage.records.listing import Window
 
 blueprint = APIBlueprint("files", __name__, tag="Files")
@@ -43,6 +44,7 @@ _AT_FAULT: Mapping[str, str | None] = {
     FileExists.code: "filename",
     InternalError.code: None,
     LeaseLost.code: None,
+    QuotaExceeded.code: None,
     StorageUnavailable.code: None,
     UploadLost.code: None,
 }
@@ -133,8 +135,10 @@ def delete(file_id: str) -> tuple[str, int]:
         raise NotFound(_NO_FILE)
     services = get_services()
     with services.database.transaction() as connection:
-        object_key = files.remove(connection, get_project().id, file_id)
-        if object_key is None:
+        removed = files.remove(connection, get_project().id, file_id)
+        if removed is None:
             raise NotFound(_NO_FILE)
+        object_key, size_bytes = removed
         services.store.delete(object_key)
+        projects.give_back(connection, get_project().id, size_bytes)
     return "", 204

@@ -14,7 +14,7 @@ from api.queue import Room
 from api.resources import FileResource, TaskResource, show_file, show_task
 from api.services import Services
 from ingest.connections import find_connection
-from ingest.errors import DatabaseUnavailable, FieldInvalid, RedisUnavailable
+from ingest.errors import DatabaseUnavailable, FieldInvalid, QuotaExceeded, RedisUnavailable
 from ingest.formats import FORMATS
 from ingest.ids import Prefix, make_id
 from ingest.logs import get_logger
@@ -23,7 +23,7 @@ from ingest.naming import make_key
 from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
 from ingest.urls import ObjectUrl, parse_order_url
-from storage.records import files, keys, lookups, tasks, wakeups
+from storage.records import files, lookups, projects, tasks, wakeups
 
 # How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
 _LOOK_EVERY_S = 15.0
@@ -42,10 +42,13 @@ def create_task(
 
     Raises:
         FileExists: the name is taken.
+        QuotaExceeded: the project stores as much as it may.
         FieldInvalid: folder and filename make a key that is too long, in another's place or where a
             connection reads; or no connection of the project reads the URL.
         DatabaseUnavailable: nothing was promised.
     """
+    if g.access.is_full:
+        raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     check_connection(services, project, order.url)
     room = services.queue.look()
     with services.database.transaction() as connection:
@@ -90,7 +93,7 @@ def plan_name(
         FieldInvalid: as for :func:`create_task`.
     """
     key = _plan_key(project, order)
-    if keys.is_place_of_another(connection, project.id, key):
+    if projects.is_place_of_another(connection, project.id, key):
         raise FieldInvalid(
             f"'{key}' lies in the place of another project; choose another folder or filename.",
             param="filename" if order.folder is None else "folder",

@@ -11,9 +11,9 @@ from api.admission import admit_admin
 from api.auth import get_project
 from api.documents import KeyAnswer, KeyListAnswer, NewKeyAnswer, describe
 from api.envelope import build_list, build_object, make_link
-from api.resources import show_key, show_new_key
 from api.schemas import KeyListing, KeyRequest
 from api.services import get_services
+from api.tenancy import show_key, show_new_key
 from ingest.access import ApiKey
 from ingest.errors import FieldInvalid, NotFound
 from ingest.ids import Prefix, is_id

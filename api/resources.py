@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
-from ingest.access import ApiKey, Scope
 from ingest.errors import Failure
 from ingest.formats import Kind
 from ingest.model import Attempt, File, Task, Transfer
@@ -133,26 +132,6 @@ class TaskResource(BaseModel):
     )
 
 
-class KeyResource(BaseModel):
-    """A key, without its secret."""
-
-    id: str = Field(examples=["key_01k9x3v5w8r2m4n6p7q8s9t0v1"])
-    object: Literal["key"] = "key"
-    name: str
-    prefix: str = Field(description="How its secret begins.", examples=["hr_k3x7q2"])
-    scopes: list[Scope]
-    created: str
-    last_used: str | None = Field(description="To a minute.")
-    expires: str | None
-    revoked: str | None
-
-
-class NewKeyResource(KeyResource):
-    """A key with its secret, which is shown this once."""
-
-    secret: str
-
-
 def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResource:
     """Return a File object.
 
@@ -226,32 +205,13 @@ def show_task(
         ref=order.ref,
         metadata=None if order.metadata is None else dict(order.metadata),
         created=show_time(task.created),
-        started=_show_maybe(task.started),
-        finished=_show_maybe(task.finished),
+        started=show_time_or_none(task.started),
+        finished=show_time_or_none(task.finished),
         updated=show_time(task.updated),
-        next_attempt_at=_show_maybe(
+        next_attempt_at=show_time_or_none(
             task.next_attempt_at if task.status is Status.PENDING else None
         ),
     )
-
-
-def show_key(key: ApiKey) -> KeyResource:
-    """Return a key as an object."""
-    return KeyResource(
-        id=key.id,
-        name=key.name,
-        prefix=key.shown_prefix,
-        scopes=list(key.scopes),
-        created=show_time(key.created),
-        last_used=_show_maybe(key.last_used),
-        expires=_show_maybe(key.expires),
-        revoked=_show_maybe(key.revoked),
-    )
-
-
-def show_new_key(key: ApiKey, secret: str) -> NewKeyResource:
-    """Return a key that was made now."""
-    return NewKeyResource(**show_key(key).model_dump(), secret=secret)
 
 
 def show_time(moment: datetime) -> str:
@@ -259,7 +219,8 @@ def show_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _show_maybe(moment: datetime | None) -> str | None:
+def show_time_or_none(moment: datetime | None) -> str | None:
+    """Return the same, or None where there is no time."""
     return None if moment is None else show_time(moment)
 
 
@@ -303,7 +264,7 @@ def _show_attempt(attempt: Attempt) -> AttemptResource:
         number=attempt.number,
         worker=attempt.worker,
         started=show_time(attempt.started),
-        finished=_show_maybe(attempt.finished),
+        finished=show_time_or_none(attempt.finished),
         bytes=attempt.transferred_bytes,
         error=_show_failure(attempt.error),
     )

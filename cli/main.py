@@ -23,6 +23,7 @@ _MODULES: Mapping[str, str] = {
     "tasks": "resources",
     "files": "resources",
     "keys": "keys",
+    "projects": "projects",
     "migrate": "keys",
     "api": "roles",
     "worker": "roles",

@@ -19,7 +19,7 @@ def ensure_key(home: Home, settings: Settings) -> str:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    from storage.records import keys
+    from storage.records import keys, projects
     from storage.records.database import Database
 
     database = Database(settings.sqlalchemy_url, pool_size=1)
@@ -28,7 +28,7 @@ def ensure_key(home: Home, settings: Settings) -> str:
             kept = home.read_key()
             if kept is not None and keys.find_access(connection, kept) is not None:
                 return kept
-            project = keys.ensure_project(connection)
+            project = projects.ensure_project(connection)
             _, secret = keys.create_key(connection, project.id, _KEY_NAME, scopes=Scope)
         home.write_private("key", secret + "\n")
     finally:

@@ -24,11 +24,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What one key opens."""
+    """What one key opens. ``is_full``: the project stores as much as it may."""
 
     project: Project
     key_id: str
     scopes: frozenset[Scope]
+    is_full: bool = False
 
     def may(self, scope: Scope) -> bool:
         """Return whether the key has this scope, by its name or as an admin's."""

@@ -29,6 +29,7 @@ The tree (a test keeps this drawing and the classes equal)::
         InternalError          internal_error
         LeaseLost              lease_lost
         ProbeFailed            probe_failed
+        QuotaExceeded          quota_exceeded
         SecretUnreadable       secret_unreadable
         SourceChanged          source_changed
         SourceDns              source_dns
@@ -234,6 +235,13 @@ class ProbeFailed(IngestError):
     """ffprobe could not read what was stored as the media it looked like."""
 
     code = "probe_failed"
+
+
+class QuotaExceeded(IngestError):
+    """The project stores as many bytes as it may."""
+
+    code = "quota_exceeded"
+    http_status = 403
 
 
 class SecretUnreadable(IngestError):

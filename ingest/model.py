@@ -30,6 +30,22 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a project may take: tasks that run at once, bytes of its files. None: any number."""
+
+    max_running: int | None = None
+    max_stored_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a project takes. ``stored_bytes`` is None where it has no limit of them."""
+
+    running: int
+    stored_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What somebody asked to be ingested, checked and normalised.
 
@@ -129,7 +145,7 @@ class Lease:
     """The right of one attempt to write about its task until somebody claims it again.
 
     ``previous_error`` is what the attempt before ended with, if there was one since the task was
-    created or retried.
+    created or retried. ``room_bytes`` is what the project may still store; None: any number.
     """
 
     task: Task
@@ -137,6 +153,7 @@ class Lease:
     attempt: int
     worker: str
     previous_error: Failure | None = None
+    room_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

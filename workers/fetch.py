@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from ingest.errors import (
     FieldInvalid,
+    QuotaExceeded,
     SourceInvalid,
     SourceTimeout,
     SourceTooLarge,
@@ -35,13 +36,17 @@ _READ_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one download; see the settings of the same names."""
+    """Bounds on one download; see the settings of the same names.
+
+    ``room_bytes`` is what the project may still store; None: any number.
+    """
 
     max_bytes: int
     total_timeout_s: float
     lowest_bps: int
     lowest_window_s: float
     max_redirects: int
+    room_bytes: int | None = None
 
 
 class Source:
@@ -136,8 +141,7 @@ class Source:
 
     def _admit(self, piece_bytes: int) -> None:
         received_bytes = self.received_bytes + piece_bytes
-        if received_bytes > self._limits.max_bytes:
-            raise _too_large(received_bytes, self._limits.max_bytes)
+        _judge_size(received_bytes, self._limits)
         if self._end_byte is not None and received_bytes > self._end_byte:
             raise SourceInvalid("The source sent more bytes than it announced.")
 
@@ -246,9 +250,13 @@ def _read_location(answer: Answer) -> SourceUrl:
 
 
 def _judge_size(size_bytes: int | None, limits: Limits) -> None:
-    if size_bytes is not None and size_bytes > limits.max_bytes:
-        raise _too_large(size_bytes, limits.max_bytes)
-
-
-def _too_large(size_bytes: int, max_bytes: int) -> SourceTooLarge:
-    return SourceTooLarge(f"The source has {size_bytes} bytes or more; {max_bytes} are allowed.")
+    if size_bytes is None:
+        return
+    if size_bytes > limits.max_bytes:
+        raise SourceTooLarge(
+            f"The source has {size_bytes} bytes or more; {limits.max_bytes} are allowed."
+        )
+    if limits.room_bytes is not None and size_bytes > limits.room_bytes:
+        raise QuotaExceeded(
+            f"The source has {size_bytes} bytes or more; the project may store {limits.room_bytes}."
+        )

@@ -27,6 +27,7 @@ from ingest.errors import (
     UploadLost,
     WorkerStopped,
 )
+from ingest.model import Lease
 from ingest.signed_urls import find_host
 from ingest.source_headers import load_headers
 from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
@@ -63,7 +64,7 @@ class Opener:
         self._attempt = attempt
         self._tools = attempt.tools
         self._cancellation = cancellation
-        self._limits = _make_limits(attempt.tools.settings, attempt.lease.task.order.max_bytes)
+        self._limits = _make_limits(attempt.tools.settings, attempt.lease)
         self.deadline = self._tools.clock() + self._limits.total_timeout_s
         self._headers = _open_headers(attempt)
         self._led_to: SourceUrl | ObjectUrl = attempt.url
@@ -179,11 +180,13 @@ def _open_headers(attempt: Attempt) -> Mapping[str, str]:
     return load_headers(attempt.tools.sealer.open(order.sealed_headers))
 
 
-def _make_limits(settings: Settings, max_bytes: int | None) -> Limits:
+def _make_limits(settings: Settings, lease: Lease) -> Limits:
+    max_bytes = lease.task.order.max_bytes
     return Limits(
         max_bytes=settings.max_bytes if max_bytes is None else min(max_bytes, settings.max_bytes),
         total_timeout_s=settings.total_timeout_s,
         lowest_bps=settings.lowest_bps,
         lowest_window_s=settings.lowest_window_s,
         max_redirects=settings.max_redirects,
+        room_bytes=lease.room_bytes,
     )

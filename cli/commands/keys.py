@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
+from cli.database import choose_project, open_database
 from cli.display import say, show_json, show_table
 from cli.problems import CommandProblem, ExitCode, Unreachable
 from cli.target import find_database_url
@@ -17,11 +17,12 @@ from ingest.config import make_sqlalchemy_url
 from ingest.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from ingest.access import ApiKey
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
+_project_option = click.option(
+    "--project", "project_name", help="Its name or its id; the default project without."
+)
 
 
 class NoSuchKey(CommandProblem):
@@ -32,7 +33,7 @@ class NoSuchKey(CommandProblem):
 
 @click.group()
 def keys() -> None:
-    """API keys of the default project. Works on the database, with HEADRACE_DATABASE_URL."""
+    """API keys of a project. Works on the database, with HEADRACE_DATABASE_URL."""
 
 
 @keys.command("create")
@@ -47,13 +48,21 @@ def keys() -> None:
     help="What it may do; give it several times for several.",
 )
 @click.option("--days", type=click.IntRange(1, 36_500), help="After how many days it ends.")
+@_project_option
 @_json_option
-def create_key(*, name: str, scopes: Sequence[str], days: int | None, as_json: bool) -> None:
+def create_key(
+    *,
+    name: str,
+    scopes: Sequence[str],
+    days: int | None,
+    project_name: str | None,
+    as_json: bool,
+) -> None:
     """Make a key. Its secret is printed once and kept nowhere."""
     from storage.records import keys as records
 
-    with _open() as connection:
-        project = records.ensure_project(connection)
+    with open_database() as connection:
+        project = choose_project(connection, project_name)
         key, secret = records.create_key(
             connection,
             project.id,
@@ -69,13 +78,14 @@ def create_key(*, name: str, scopes: Sequence[str], days: int | None, as_json: b
 
 
 @keys.command("list")
+@_project_option
 @_json_option
-def list_keys(*, as_json: bool) -> None:
+def list_keys(*, project_name: str | None, as_json: bool) -> None:
     """List keys, revoked ones too."""
     from storage.records import keys as records
 
-    with _open() as connection:
-        project = records.ensure_project(connection)
+    with open_database() as connection:
+        project = choose_project(connection, project_name)
         found = [_describe(key) for key in records.list_keys(connection, project.id)]
     if as_json:
         show_json(found)
@@ -86,13 +96,14 @@ def list_keys(*, as_json: bool) -> None:
 
 @keys.command("revoke")
 @click.argument("key_id")
+@_project_option
 @_json_option
-def revoke_key(*, key_id: str, as_json: bool) -> None:
+def revoke_key(*, key_id: str, project_name: str | None, as_json: bool) -> None:
     """Revoke a key, at once."""
     from storage.records import keys as records
 
-    with _open() as connection:
-        project = records.ensure_project(connection)
+    with open_database() as connection:
+        project = choose_project(connection, project_name)
         revoked = records.revoke_key(connection, project.id, key_id)
     if not revoked:
         raise NoSuchKey(f"{key_id} is no key, or was revoked before. See `headrace keys list`.")
@@ -112,20 +123,6 @@ def migrate() -> None:
     except DatabaseUnavailable as error:
         raise Unreachable(f"{error.message} Check HEADRACE_DATABASE_URL.") from None
     say("The database has the newest schema.")
-
-
-@contextmanager
-def _open() -> Iterator[Connection]:
-    from storage.records.database import Database
-
-    database = Database(make_sqlalchemy_url(find_database_url()), pool_size=1)
-    try:
-        with database.transaction() as connection:
-            yield connection
-    except DatabaseUnavailable as error:
-        raise Unreachable(f"{error.message} Check HEADRACE_DATABASE_URL.") from None
-    finally:
-        database.close()
 
 
 def _describe(key: ApiKey) -> dict[str, object]:

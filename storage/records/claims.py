@@ -33,24 +33,31 @@ from storage.records.tasks import in_seconds
 
 # A task that lost this many leases in a row may be what kills its workers.
 _SUSPECT_AFTER = 2
-# Namespaces of advisory locks: what is counted under them cannot change meanwhile.
-_HOST_LOCK, _WORKER_LOCK = 1, 2
+# Namespaces of advisory locks: what is counted under them cannot change meanwhile. They are taken
+# in this order: host, project, worker. 3 is the dispatcher's.
+_HOST_LOCK, _WORKER_LOCK, _PROJECT_LOCK = 1, 2, 4
 _SOURCES = find_sources(Status.PROCESSING)
 _SUSPECT = f"lost > 0 AND lost >= least({_SUSPECT_AFTER}, max_attempts - 1)"
 
-# Locks the row, and then what is counted for its host: always in this order, since a row comes out
-# of the CTE only once it is locked. What is counted has to be counted by a later statement.
+# Locks the row, and then what is counted for its host and its project: always in this order, since
+# a row comes out of the CTE only once it is locked, and the outer query takes one lock after the
+# other. What is counted has to be counted by a later statement.
 _LOOK = text(f"""
     WITH found AS MATERIALIZED (
-        SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix
+        SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix, project_id, max_running,
+            max_stored_bytes - stored_bytes AS room_bytes
         FROM tasks JOIN projects ON projects.id = project_id
         WHERE tasks.id = :task_id AND status = 'pending'
             AND (next_attempt_at IS NULL OR next_attempt_at <= now())
         FOR UPDATE OF tasks
+    ), hosted AS MATERIALIZED (
+        SELECT *, CASE WHEN :host_limit > 0
+            THEN pg_advisory_xact_lock({_HOST_LOCK}, hashtext(source_host)) END AS host_locked
+        FROM found
     )
-    SELECT source_host, error, suspect, key_prefix, CASE WHEN :host_limit > 0
-        THEN pg_advisory_xact_lock({_HOST_LOCK}, hashtext(source_host)) END AS locked
-    FROM found
+    SELECT *, CASE WHEN max_running IS NOT NULL
+        THEN pg_advisory_xact_lock({_PROJECT_LOCK}, hashtext(project_id)) END AS project_locked
+    FROM hosted
 """).bindparams(bindparam("host_limit", type_=Integer))  # noqa: S608 - constants
 
 # Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
@@ -62,6 +69,8 @@ _TAKE = text(f"""
             next_attempt_at = NULL, started = coalesce(started, now()), error = NULL
         WHERE id = :task_id AND status = ANY(:sources) AND (:host_limit = 0 OR :host_limit > (
             SELECT count(*) FROM tasks WHERE status = 'processing' AND source_host = :host))
+            AND (:max_running IS NULL OR :max_running > (
+            SELECT count(*) FROM tasks WHERE status = 'processing' AND project_id = :project_id))
         RETURNING {_COLUMNS}
     ), begun AS (
         INSERT INTO attempts (task_id, number, worker) SELECT id, attempt, worker FROM taken
@@ -71,6 +80,7 @@ _TAKE = text(f"""
     bindparam("sources", type_=ARRAY(String)),
     bindparam("lease", type_=Interval),
     bindparam("host_limit", type_=Integer),
+    bindparam("max_running", type_=Integer),
 )
 
 
@@ -80,8 +90,8 @@ def claim(
     """Take the lease of a pending task.
 
     A task is put off by a second or two while ``host_limit`` others (0: any number) fetch from its
-    host, and while this worker runs another task under suspicion of killing workers: so a poison
-    task is soon alone, and takes no neighbour along.
+    host, while its project runs as many as it may, and while this worker runs another task under
+    suspicion of killing workers: so a poison task is soon alone, and takes no neighbour along.
 
     Returns:
         None if there is no work: the wake-up was late or doubled, or the task is put off.
@@ -102,12 +112,21 @@ def claim(
             "lease": timedelta(seconds=lease_s),
             "host": task.source_host,
             "host_limit": host_limit,
+            "project_id": task.project_id,
+            "max_running": task.max_running,
         },
     ).one_or_none()
     if row is None:
         _put_off(connection, task_id)
         return None
-    return Lease(to_task(row), task.key_prefix, row.attempt, worker, to_failure(task.error))
+    return Lease(
+        to_task(row),
+        task.key_prefix,
+        row.attempt,
+        worker,
+        to_failure(task.error),
+        None if task.room_bytes is None else max(0, task.room_bytes),
+    )
 
 
 def is_suspect() -> ColumnElement[bool]:

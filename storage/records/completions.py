@@ -1,9 +1,9 @@
 """How a task ends well: complete, with its File, its name and nothing half done.
 
 Invariants: it is one statement, so all of it is written or nothing; nothing is written unless the
-attempt still has the task; a File is called what its task has reserved, or reserves its own key
-here. One statement, since every small file pays for it: seven of them took a third of the worker's
-time.
+attempt still has the task; no project with a limit stores more than that; a File is called what its
+task has reserved, or reserves its own key here. One statement, since every small file pays for it:
+seven of them took a third of the worker's time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, text
 from sqlalchemy.exc import IntegrityError
 
+from ingest.errors import QuotaExceeded
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
 from storage.records.files import MEDIA
@@ -24,11 +25,19 @@ _SOURCES = find_sources(Status.COMPLETE)
 
 # A file's id is its task's from the beginning, and so is its project's.
 _COMPLETE = text("""
-    WITH ended AS (
+    WITH project AS MATERIALIZED (
+        SELECT max_stored_bytes FROM projects WHERE id = :project_id FOR KEY SHARE
+    ), ended AS (
         UPDATE tasks SET status = :complete, updated = now(), finished = now(), error = NULL,
             lease_until = NULL, sealed_headers = NULL
+        FROM project
         WHERE id = :task_id AND attempt = :attempt AND status = ANY(:sources)
         RETURNING id, attempt
+    ), counted AS (
+        UPDATE projects SET stored_bytes = stored_bytes + :filesize_bytes
+        FROM ended, project
+        WHERE projects.id = :project_id AND project.max_stored_bytes IS NOT NULL
+        RETURNING stored_bytes > projects.max_stored_bytes AS is_over
     ), closed AS (
         UPDATE attempts SET finished = now(), transferred_bytes = :transferred_bytes, error = NULL
         FROM ended
@@ -45,7 +54,7 @@ _COMPLETE = text("""
     ), dropped AS (
         DELETE FROM uploads USING ended WHERE task_id = ended.id AND begun_by = :begun_by
     )
-    SELECT count(*) FROM ended
+    SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over
 """).bindparams(
     bindparam("sources", type_=ARRAY(String)),
     *(
@@ -80,6 +89,7 @@ def complete(
 
     Raises:
         FileExists: the key of a file that nobody named is taken. The transaction is broken.
+        QuotaExceeded: the project would store more than it may; to be rolled back.
     """
     given = {
         **_list_values(file),
@@ -91,13 +101,15 @@ def complete(
         "begun_by": upload_begun_by,
     }
     try:
-        ended: int = connection.execute(_COMPLETE, given).scalar_one()
+        row = connection.execute(_COMPLETE, given).one()
     except IntegrityError as error:
         broken = error.orig
         if isinstance(broken, UniqueViolation) and broken.diag.constraint_name in _KEYS:
             raise explain_taken(file.object_key) from error
         raise
-    return ended == 1
+    if row.is_over:
+        raise QuotaExceeded("With this file the project would store more than it may.")
+    return bool(row.ended_count == 1)
 
 
 def _list_values(file: File) -> dict[str, object]:

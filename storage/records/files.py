@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from ingest.formats import Kind
 from ingest.model import File, MediaInfo, Page
+from storage.records import projects
 from storage.records.listing import Window, read_page
 from storage.records.tables import files, names
 
@@ -47,22 +48,24 @@ def list_page(
     return read_page(connection, files, conditions, window, _to_file)
 
 
-def remove(connection: Connection, project_id: str, file_id: str) -> str | None:
+def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, int] | None:
     """Delete a file's row and free its name.
 
     Returns:
-        The object key, which the caller deletes before it commits; None if there is no such file.
+        The object key, which the caller deletes before it commits, and its size in bytes, which it
+        then gives back (:func:`storage.records.projects.give_back`): not before, or all that the
+        project completes would wait for the store. None if there is no such file.
     """
+    projects.hold(connection, project_id)
     row = connection.execute(
         delete(files)
         .where(files.c.id == file_id, files.c.project_id == project_id)
-        .returning(files.c.object_key)
+        .returning(files.c.object_key, files.c.filesize_bytes)
     ).one_or_none()
     if row is None:
         return None
-    object_key: str = row.object_key
-    connection.execute(delete(names).where(names.c.object_key == object_key))
-    return object_key
+    connection.execute(delete(names).where(names.c.object_key == row.object_key))
+    return row.object_key, row.filesize_bytes
 
 
 def _find(connection: Connection, *conditions: ColumnElement[bool]) -> File | None:

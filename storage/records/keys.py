@@ -1,4 +1,4 @@
-"""Projects and the keys that speak for them.
+"""Keys, each of which speaks for a project.
 
 Only the SHA-256 of a key is stored: 160 random bits need no slow hash, and a stolen table opens
 nothing. The digests are compared in constant time. A key that is revoked or has ended is found by
@@ -15,13 +15,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
 from ingest.model import Page, Project
 from storage.records.listing import Window, read_page
-from storage.records.tables import keys, projects
+from storage.records.tables import keys
 
 SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
 _SECRET_BYTES = 20
@@ -30,7 +29,8 @@ _SHOWN_CHARS = len(SECRET_PREFIX) + 6
 # Every request asks these; built once, since building them takes longer than running them.
 _FIND_BY_SECRET = text("""
     SELECT secret_sha256, projects.id, projects.name, key_prefix, keys.id AS key_id, scopes,
-        last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold
+        last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold,
+        max_stored_bytes IS NOT NULL AND stored_bytes >= max_stored_bytes AS is_full
     FROM keys JOIN projects ON projects.id = project_id
     WHERE secret_sha256 = :digest AND revoked IS NULL AND (expires IS NULL OR expires > now())
 """)
@@ -39,39 +39,6 @@ _TELL_USE = text("""
     UPDATE keys SET last_used = now()
     WHERE id = (SELECT id FROM keys WHERE id = :key_id FOR UPDATE SKIP LOCKED)
 """)
-_IS_PLACE_OF_ANOTHER = text("""
-    SELECT EXISTS (
-        SELECT FROM projects WHERE id <> :project_id AND key_prefix <> ''
-            AND starts_with(:object_key || '/', key_prefix || '/'))
-""")
-
-
-def ensure_project(connection: Connection, name: str = "default", key_prefix: str = "") -> Project:
-    """Return the project of this name, making it first if there is none.
-
-    Raises:
-        NoResultFound: another project has this prefix.
-    """
-    connection.execute(
-        upsert(projects)
-        .values(id=make_id(Prefix.PROJECT), name=name, key_prefix=key_prefix)
-        # Whoever makes it in the same moment is seen by its name or by its prefix, whichever is
-        # compared first.
-        .on_conflict_do_nothing()
-    )
-    row = connection.execute(select(projects).where(projects.c.name == name)).one()
-    return Project(row.id, row.name, row.key_prefix)
-
-
-def is_place_of_another(connection: Connection, project_id: str, object_key: str) -> bool:
-    """Return whether a key lies under the prefix of another project than this one.
-
-    Prefixes never nest, but the first project's is empty: nothing else keeps it out of the rest.
-    """
-    found: bool = connection.execute(
-        _IS_PLACE_OF_ANOTHER, {"project_id": project_id, "object_key": object_key}
-    ).scalar_one()
-    return found
 
 
 def create_key(
@@ -142,6 +109,7 @@ def find_access(connection: Connection, secret: str) -> Access | None:
         Project(row.id, row.name, row.key_prefix),
         row.key_id,
         frozenset(Scope(name) for name in row.scopes),
+        is_full=row.is_full,
     )
 
 

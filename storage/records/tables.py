@@ -64,6 +64,11 @@ projects = Table(
     Column("id", String, primary_key=True),
     Column("name", String, nullable=False, unique=True),
     Column("key_prefix", String, nullable=False, unique=True),
+    # Null means any number.
+    Column("max_running", Integer),
+    Column("max_stored_bytes", BigInteger),
+    # Of its files; kept only where there is a limit, since it is one row for all of them.
+    Column("stored_bytes", BigInteger, nullable=False, server_default=text("0")),
     _created(),
 )
 

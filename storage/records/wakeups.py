@@ -3,7 +3,7 @@
 A pending task is *ready* (may run, nobody was told), *woken* (a message is under way) or *waiting*
 (for its next attempt). Invariants: what is read here grows with the window and with what runs, not
 with the backlog; one dispatcher works at a time, for the length of its transaction; a task of a
-host that is full is not woken.
+host or of a project that is full is not woken.
 
 The ready tasks stand in ``tasks_ready_idx`` in groups of one priority, project and source host.
 Reading them all would cost what the backlog costs, so the groups are found by jumps along the
@@ -14,7 +14,7 @@ another's batch, and some from where the scan before ended, so that those beyond
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -67,6 +67,8 @@ _COUNT_FLYING = text(f"""
     GROUP BY project_id, source_host
 """)  # noqa: S608 - constants
 
+_READ_LIMITS = text("SELECT id, max_running FROM projects WHERE max_running IS NOT NULL")
+
 # In an order, so that the index is walked and not a table full of tasks that have ended.
 _HAS_BACKLOG = text(f"SELECT id FROM tasks WHERE {_READY} ORDER BY - priority LIMIT 1")  # noqa: S608
 
@@ -76,7 +78,9 @@ _SCAN = text(f"""
         (SELECT - priority AS rank, project_id, source_host, 1 AS number FROM tasks
          WHERE {_READY} ORDER BY - priority, project_id, source_host LIMIT 1)
         UNION ALL
-        SELECT following.*, number + 1 FROM projects_ahead, LATERAL (
+        SELECT following.*,
+            number + CAST(following.project_id <> ALL(CAST(:full_projects AS text[])) AS integer)
+        FROM projects_ahead, LATERAL (
             SELECT - priority AS rank, project_id, source_host FROM tasks
             WHERE {_READY}
                 AND (- priority, project_id) > (projects_ahead.rank, projects_ahead.project_id)
@@ -86,6 +90,7 @@ _SCAN = text(f"""
     ), ahead AS (
         SELECT rank, project_id, source_host,
             CASE WHEN source_host = ANY(:full) THEN 0 ELSE 1 END AS number FROM projects_ahead
+        WHERE project_id <> ALL(CAST(:full_projects AS text[]))
         UNION ALL
         SELECT ahead.rank, ahead.project_id, following.source_host,
             number + CASE WHEN following.source_host = ANY(:full) THEN 0 ELSE 1 END
@@ -117,13 +122,13 @@ _SCAN = text(f"""
 # `turn` is how many of its project's tasks go before one, those in flight included.
 _CHOOSE = text(f"""
     WITH candidates AS (
-        SELECT one.id, one.url_expires, rank, source_host, places,
+        SELECT one.id, one.url_expires, rank, source_host, places, most,
             flying + row_number() OVER (
                 PARTITION BY project_id ORDER BY rank, one.url_expires, one.id) AS turn
         FROM unnest(
             CAST(:ranks AS smallint[]), CAST(:project_ids AS text[]), CAST(:hosts AS text[]),
-            CAST(:places AS integer[]), CAST(:flying AS integer[])
-        ) AS found (rank, project_id, source_host, places, flying), LATERAL (
+            CAST(:places AS integer[]), CAST(:flying AS integer[]), CAST(:most AS integer[])
+        ) AS found (rank, project_id, source_host, places, flying, most), LATERAL (
             SELECT id, url_expires FROM tasks
             WHERE {_READY} AND - priority = found.rank AND project_id = found.project_id
                 AND source_host = found.source_host
@@ -132,7 +137,7 @@ _CHOOSE = text(f"""
     ), seated AS (
         SELECT id, rank, turn, url_expires, places, row_number() OVER (
             PARTITION BY source_host ORDER BY rank, turn, url_expires, id) AS seat
-        FROM candidates
+        FROM candidates WHERE most IS NULL OR turn <= most
     )
     SELECT id FROM seated WHERE seat <= places ORDER BY rank, turn, url_expires, id LIMIT :room
 """)  # noqa: S608 - as above
@@ -183,7 +188,8 @@ def pick(
 ) -> tuple[Sequence[str], Group]:
     """Choose ready tasks to wake, and note that they were.
 
-    By priority, then in turn between projects, then what has a URL that ends soon, then by age.
+    By priority, then in turn between projects, then what has a URL that ends soon, then by age; of
+    a project never more than may run.
 
     Args:
         room: how many at most.
@@ -204,9 +210,15 @@ def pick(
     def count_places(host: str) -> int:
         return min(room, host_limit - on_host[host]) if host_limit else room
 
+    most = _read_limits(connection)
     full = [host for host in on_host if count_places(host) <= 0]
-    groups, end = _scan(connection, full, after)
-    free = [group for group in groups if count_places(group.source_host) > 0]
+    full_projects = {one for one, limit in most.items() if of_project[one] >= limit}
+    groups, end = _scan(connection, full, full_projects, after)
+    free = [
+        group
+        for group in groups
+        if count_places(group.source_host) > 0 and group.project_id not in full_projects
+    ]
     ids = connection.execute(
         _CHOOSE,
         {
@@ -215,6 +227,7 @@ def pick(
             "hosts": [group.source_host for group in free],
             "places": [count_places(group.source_host) for group in free],
             "flying": [of_project[group.project_id] for group in free],
+            "most": [most.get(group.project_id) for group in free],
             "room": room,
         },
     ).scalars()
@@ -234,13 +247,19 @@ def _count_flying(connection: Connection) -> Mapping[tuple[str, str], int]:
     return {(project_id, host): count for project_id, host, count in rows}
 
 
+def _read_limits(connection: Connection) -> Mapping[str, int]:
+    """Return how many tasks a project may have in flight, for those that have a limit."""
+    return {row.id: row.max_running for row in connection.execute(_READ_LIMITS)}
+
+
 def _scan(
-    connection: Connection, full: Sequence[str], after: Group
+    connection: Connection, full: Sequence[str], full_projects: Set[str], after: Group
 ) -> tuple[Sequence[Group], Group]:
     rows = connection.execute(
         _SCAN,
         {
             "full": list(full),
+            "full_projects": list(full_projects),
             "rank": after.rank,
             "project_id": after.project_id,
             "source_host": after.source_host,

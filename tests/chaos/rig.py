@@ -25,7 +25,7 @@ from ingest.environ import load_settings
 from ingest.model import Order, Project
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys, tasks
+from storage.records import keys, projects, tasks
 from storage.records.database import Database
 from storage.signals import Signals
 from tests.support.api import Api, JsonDict, read_object
@@ -82,7 +82,7 @@ class Rig:
         """Make a new, empty project with a key of its own."""
         name = f"chaos-{secrets.token_hex(4)}"
         with self.database.transaction() as connection:
-            project = keys.ensure_project(connection, name, key_prefix=name)
+            project = projects.ensure_project(connection, name, key_prefix=name)
             _, secret = keys.create_key(connection, project.id, "chaos")
         return Tenant(self, project, Api(self.stack.api_url, secret))
 

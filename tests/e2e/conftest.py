@@ -18,7 +18,7 @@ from ingest.config import Settings
 from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api
 from tests.support.media import make_media
@@ -101,7 +101,7 @@ def open_project(stack: LocalStack, database: Database) -> Iterator[Callable[[],
         def make() -> Api:
             name = f"project-{secrets.token_hex(4)}"
             with database.transaction() as connection:
-                project = keys.ensure_project(connection, name, key_prefix=name)
+                project = projects.ensure_project(connection, name, key_prefix=name)
                 _, secret = keys.create_key(connection, project.id, "tests")
             return held.enter_context(Api(stack.api_url, secret))
 

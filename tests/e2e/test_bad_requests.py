@@ -10,7 +10,7 @@ import requests
 
 from cli.local import LocalStack
 from ingest.ids import Prefix, make_id
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, read_error, read_list
@@ -48,7 +48,7 @@ def project(open_project: Callable[[], Api]) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def revoked_key(database: Database) -> str:
     with database.transaction() as connection:
-        project = keys.ensure_project(connection)
+        project = projects.ensure_project(connection)
         key, secret = keys.create_key(connection, project.id, "revoked")
         assert keys.revoke_key(connection, project.id, key.id)
     return secret

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cli.local import LocalStack
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api
 from tests.support.figures import Figures
@@ -117,7 +117,7 @@ def test_s9_no_order_breaks_the_api_or_lands_outside_its_prefix(
 
 def _open_project(database: Database, name: str) -> str:
     with database.transaction() as connection:
-        project = keys.ensure_project(connection, name, key_prefix=name)
+        project = projects.ensure_project(connection, name, key_prefix=name)
         return keys.create_key(connection, project.id, "tests")[1]
 
 

@@ -11,7 +11,7 @@ import pytest
 from cli.local import LocalStack
 from ingest.access import Scope
 from ingest.ids import Prefix, make_id
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.waiting import wait_until
@@ -39,7 +39,7 @@ def admin(stack: LocalStack, database: Database) -> Iterator[Api]:
     """A key that keeps the keys of an empty project."""
     name = f"project-{secrets.token_hex(4)}"
     with database.transaction() as connection:
-        project = keys.ensure_project(connection, name, key_prefix=name)
+        project = projects.ensure_project(connection, name, key_prefix=name)
         _, secret = keys.create_key(connection, project.id, "admin", scopes=[Scope.ADMIN])
     with Api(stack.api_url, secret) as api:
         yield api

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.local import LocalStack
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.conftest import MakeStack
 from tests.support.api import Api, read_error, read_list, read_object
@@ -27,7 +27,7 @@ def stack(make_stack: MakeStack, origin: Origin) -> Iterator[LocalStack]:
 def api(stack: LocalStack, own_database: Database) -> Iterator[Api]:
     """A key that has sent nothing yet."""
     with own_database.transaction() as connection:
-        _, secret = keys.create_key(connection, keys.ensure_project(connection).id, "fresh")
+        _, secret = keys.create_key(connection, projects.ensure_project(connection).id, "fresh")
     with Api(stack.api_url, secret) as opened:
         yield opened
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from cli.local import LocalStack
 from ingest.access import Scope
 from ingest.ids import Prefix, make_id
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
@@ -43,7 +43,7 @@ class Tenant:
         """Make an empty project."""
         name = f"project-{secrets.token_hex(4)}"
         with database.transaction() as connection:
-            project = keys.ensure_project(connection, name, key_prefix=name)
+            project = projects.ensure_project(connection, name, key_prefix=name)
             _, secret = keys.create_key(connection, project.id, "tests", scopes=[Scope.ADMIN])
         return cls(held.enter_context(Api(stack.api_url, secret)), project.id)
 

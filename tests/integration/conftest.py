@@ -13,7 +13,7 @@ from cli.postgres import create_database
 from ingest.config import Settings, make_sqlalchemy_url
 from ingest.model import Lease, Order, Project, Task
 from storage.migrations import migrate
-from storage.records import claims, keys, tasks
+from storage.records import claims, projects, tasks
 from storage.records.database import Database
 from storage.records.tables import metadata
 from storage.signals import Signals
@@ -85,7 +85,7 @@ def signals(settings: Settings) -> Iterator[Signals]:
 def project(records: Database) -> Project:
     """A project."""
     with records.transaction() as connection:
-        return keys.ensure_project(connection, "tests", "prefix")
+        return projects.ensure_project(connection, "tests", "prefix")
 
 
 @pytest.fixture

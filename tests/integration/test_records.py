@@ -21,7 +21,7 @@ from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
 from ingest.model import Project
 from storage.migrations import make_config, migrate
-from storage.records import completions, files, keys
+from storage.records import completions, files, keys, projects
 from storage.records.database import Database
 from storage.records.listing import Window
 from storage.records.tables import metadata, names
@@ -58,7 +58,8 @@ def test_removing_a_file_frees_its_name(
     with records.transaction() as connection:
         assert completions.complete(connection, lease, file, 10)
         assert files.remove(connection, "prj_other", file.id) is None
-        assert files.remove(connection, file.project_id, file.id) == "prefix/folder/a.mp4"
+        removed = files.remove(connection, file.project_id, file.id)
+        assert removed == ("prefix/folder/a.mp4", file.filesize_bytes)
         assert files.remove(connection, file.project_id, file.id) is None
     make_task("a.mp4")
 
@@ -103,7 +104,7 @@ def test_files_are_listed_by_kind_and_ref(
 
 
 def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection) -> None:
-    project = keys.ensure_project(connection, "tests", "prefix")
+    project = projects.ensure_project(connection, "tests", "prefix")
     key, secret = keys.create_key(connection, project.id, "laptop")
 
     assert keys.find_access(connection, secret) == Access(project, key.id, frozenset(USUAL_SCOPES))
@@ -119,12 +120,12 @@ def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection
 
 @pytest.mark.parametrize("wrong", ["", "hr_", "\x00", "\ud800", "x" * 10_000])
 def test_what_is_no_secret_finds_no_project(wrong: str, connection: Connection) -> None:
-    keys.create_key(connection, keys.ensure_project(connection).id, "laptop")
+    keys.create_key(connection, projects.ensure_project(connection).id, "laptop")
     assert keys.find_access(connection, wrong) is None
 
 
 def test_no_secret_is_stored(connection: Connection) -> None:
-    project = keys.ensure_project(connection)
+    project = projects.ensure_project(connection)
     _, secret = keys.create_key(connection, project.id, "laptop")
     row = connection.execute(text("SELECT keys::text FROM keys")).scalar_one()
     assert secret not in row
@@ -134,12 +135,12 @@ def test_no_secret_is_stored(connection: Connection) -> None:
 def test_a_project_is_made_once_however_many_ask(records: Database) -> None:
     def ensure(_: int) -> Project:
         with records.transaction() as connection:
-            return keys.ensure_project(connection, "shared", "shared")
+            return projects.ensure_project(connection, "shared", "shared")
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(ensure, range(8)))) == 1
     with pytest.raises(NoResultFound), records.transaction() as connection:
-        keys.ensure_project(connection, "other", "shared")
+        projects.ensure_project(connection, "other", "shared")
 
 
 @pytest.mark.parametrize(
@@ -162,13 +163,13 @@ def test_another_projects_place_begins_with_its_prefix(
     foreign: bool,  # noqa: FBT001
     connection: Connection,
 ) -> None:
-    first = keys.ensure_project(connection, "first", "")
-    mine = keys.ensure_project(connection, "mine", "mine")
+    first = projects.ensure_project(connection, "first", "")
+    mine = projects.ensure_project(connection, "mine", "mine")
     for name in ("other", "with_under"):
-        keys.ensure_project(connection, name, name)
+        projects.ensure_project(connection, name, name)
     for project in (first, mine):
         expected = foreign or (project is first and object_key.startswith("mine/"))
-        assert keys.is_place_of_another(connection, project.id, object_key) is expected
+        assert projects.is_place_of_another(connection, project.id, object_key) is expected
 
 
 def test_the_migrations_make_what_the_tables_say(records_url: str) -> None:
@@ -307,7 +308,7 @@ def test_more_callers_than_connections_are_told_within_seconds(records_url: str)
 
 
 def test_a_mistake_of_our_own_is_not_taken_for_an_outage(connection: Connection) -> None:
-    project = keys.ensure_project(connection, "tests", "prefix")
+    project = projects.ensure_project(connection, "tests", "prefix")
     with pytest.raises(IntegrityError), connection.begin_nested():
         connection.execute(text("INSERT INTO projects SELECT * FROM projects"))
-    assert keys.ensure_project(connection, "tests", "prefix") == project
+    assert projects.ensure_project(connection, "tests", "prefix") == project

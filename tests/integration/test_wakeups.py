@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 
 from ingest.model import Order, Project
-from storage.records import keys, tasks, wakeups
+from storage.records import projects, tasks, wakeups
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from tests.integration.examples import Claim, MakeTask
@@ -23,7 +23,7 @@ Wish = Callable[..., str]
 def others(records: Database) -> list[Project]:
     """Three projects besides the tests' own."""
     with records.transaction() as connection:
-        return [keys.ensure_project(connection, name, name) for name in ("one", "two", "three")]
+        return [projects.ensure_project(connection, name, name) for name in ("one", "two", "three")]
 
 
 @pytest.fixture

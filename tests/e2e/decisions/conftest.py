@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.local import LocalStack
-from storage.records import keys
+from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.conftest import MakeStack
 from tests.e2e.decisions.steps import make_path
@@ -40,7 +40,7 @@ def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
 def stranger(stack: LocalStack, own_database: Database) -> Iterator[Api]:
     """Somebody of another project."""
     with own_database.transaction() as connection:
-        project = keys.ensure_project(connection, "stranger", key_prefix="stranger")
+        project = projects.ensure_project(connection, "stranger", key_prefix="stranger")
         _, secret = keys.create_key(connection, project.id, "tests")
     with Api(stack.api_url, secret) as opened:
         yield opened

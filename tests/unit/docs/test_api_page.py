@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from api.app import create_app
-from api.resources import FileResource, NewKeyResource, TaskResource
+from api.resources import FileResource, TaskResource
 from api.schemas import FileListing, KeyRequest, TaskListing, TaskRequest
+from api.tenancy import NewKeyResource, ProjectResource
 from ingest import errors
 from ingest.environ import load_settings
 from ingest.errors import HeadraceError, IngestError, RequestError, ServiceError
@@ -85,6 +86,13 @@ def test_every_field_of_a_key_is_shown_and_each_that_a_request_takes_is_named() 
     (shown,) = find_blocks(section, "json")
     assert list(json.loads(shown.text)) == list(NewKeyResource.model_fields)
     assert all(f"`{name}`" in section for name in KeyRequest.model_fields)
+
+
+def test_every_field_of_a_project_is_shown() -> None:
+    (shown,) = find_blocks(_read_section("### GET /project"), "json")
+    project = json.loads(shown.text)
+    assert list(project) == list(ProjectResource.model_fields)
+    assert project["limits"].keys() == project["usage"].keys() == {"running", "stored_bytes"}
 
 
 @pytest.mark.parametrize(

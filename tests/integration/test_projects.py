@@ -1,0 +1,266 @@
+"""Limits of projects on real PostgreSQL: never passed, whoever runs beside, and in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, select
+
+from ingest.errors import ConflictError, QuotaExceeded
+from ingest.model import Lease, Limits, Project, Task
+from ingest.states import Status
+from storage.records import completions, files, keys, projects, tasks, wakeups
+from storage.records.database import Database
+from storage.records.tables import files as files_table
+from tests.integration.examples import (
+    Claim,
+    MakeTask,
+    complete_task,
+    fail_task,
+    let_wait_end,
+    make_file,
+    measure_wait_s,
+    read_task,
+    try_claim,
+)
+
+# What a file of these tests has.
+FILE_BYTES = 10
+SetLimits = Callable[[Limits], None]
+
+
+@pytest.fixture
+def set_limits(records: Database, project: Project) -> SetLimits:
+    """Sets the limits of the tests' project."""
+
+    def set_them(limits: Limits) -> None:
+        with records.transaction() as connection:
+            projects.set_limits(connection, project.id, limits)
+
+    return set_them
+
+
+def _read_stored(records: Database, project: Project) -> tuple[int | None, int]:
+    """Return what is counted, and what there is."""
+    with records.transaction() as connection:
+        _, usage = projects.read_limits(connection, project.id)
+        query = select(func.coalesce(func.sum(files_table.c.filesize_bytes), 0))
+        return usage.stored_bytes, connection.execute(query).scalar_one()
+
+
+def test_however_many_claim_at_once_no_more_of_a_project_run_than_may(
+    records: Database, make_task: MakeTask, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_running=3))
+    made = [make_task(url=f"http://host-{number}.invalid/a") for number in range(12)]
+    start = threading.Barrier(12)
+
+    def claim(task: Task) -> Lease | None:
+        start.wait(10)
+        return try_claim(records, task)
+
+    with ThreadPoolExecutor(12) as pool:
+        leases = [lease for lease in pool.map(claim, made) if lease is not None]
+    assert len(leases) == 3
+    running = {lease.task.id for lease in leases}
+    put_off = [task for task in made if task.id not in running]
+    assert {read_task(records, task).status for task in put_off} == {Status.PENDING}
+    assert all(0 < measure_wait_s(records, task) <= 2 for task in put_off)
+    # One has ended, whichever way: another may run, and no more.
+    assert fail_task(records, leases[0])
+    for task in put_off:
+        let_wait_end(records, task)
+    assert [try_claim(records, task) is not None for task in put_off[:3]] == [True, False, False]
+
+
+def test_the_limit_of_one_project_holds_no_other_up(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_running=2))
+    with records.transaction() as connection:
+        other = projects.ensure_project(connection, "other", "other")
+    mine = [make_task() for _ in range(5)]
+    with records.transaction() as connection:
+        theirs = [
+            tasks.create(
+                connection,
+                other,
+                mine[0].order,
+                object_key=None,
+                max_attempts=5,
+                request_id="req_tests",
+                woken=False,
+            )
+            for _ in range(3)
+        ]
+
+    def pick() -> set[str]:
+        with records.transaction() as connection:
+            return set(wakeups.pick(connection, 10, 0)[0])
+
+    assert pick() == {mine[0].id, mine[1].id, *(task.id for task in theirs)}
+    # What was woken counts, and so does what runs.
+    assert pick() == set()
+    lease = claim(mine[0])
+    assert pick() == set()
+    assert fail_task(records, lease)
+    assert pick() == {mine[2].id}
+    set_limits(Limits())
+    assert pick() == {mine[3].id, mine[4].id}
+
+
+def test_a_limit_of_none_lets_nothing_run_and_harms_nothing(
+    records: Database, make_task: MakeTask, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_running=0))
+    task = make_task()
+    assert try_claim(records, task) is None
+    assert read_task(records, task).attempt == 0
+
+
+def test_a_project_stores_no_more_than_it_may_whoever_completes_at_once(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    leases = [claim(make_task()) for _ in range(8)]
+    set_limits(Limits(max_stored_bytes=3 * FILE_BYTES + 5))
+    start = threading.Barrier(8)
+
+    def complete(lease: Lease) -> bool:
+        start.wait(10)
+        try:
+            return complete_task(records, lease)
+        except QuotaExceeded:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(complete, leases))
+    assert sum(done) == 3
+    assert _read_stored(records, project) == (3 * FILE_BYTES, 3 * FILE_BYTES)
+    # Nothing was written of the others.
+    left = [lease for lease, ended in zip(leases, done, strict=True) if not ended]
+    assert {read_task(records, lease.task).status for lease in left} == {Status.PROCESSING}
+    assert fail_task(records, left[0])
+
+
+def test_what_is_deleted_may_be_stored_again(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_stored_bytes=FILE_BYTES))
+    first, second = claim(make_task()), claim(make_task())
+    assert (first.room_bytes, second.room_bytes) == (FILE_BYTES, FILE_BYTES)
+    assert complete_task(records, first)
+    with pytest.raises(QuotaExceeded):
+        complete_task(records, second)
+    assert claim(make_task()).room_bytes == 0
+    with records.transaction() as connection:
+        removed = files.remove(connection, project.id, first.task.file_id)
+        assert removed is not None
+        projects.give_back(connection, project.id, removed[1])
+    assert _read_stored(records, project) == (0, 0)
+    assert complete_task(records, second)
+
+
+def test_an_attempt_that_lost_its_lease_takes_no_room(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_stored_bytes=FILE_BYTES))
+    lease = claim(make_task())
+    assert not complete_task(records, replace(lease, attempt=lease.attempt + 1))
+    assert _read_stored(records, project) == (0, 0)
+    assert complete_task(records, lease)
+
+
+def test_a_limit_that_is_set_while_files_come_and_go_counts_each_of_them(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    leases = [claim(make_task()) for _ in range(60)]
+
+    def come_and_go(lease: Lease) -> None:
+        assert complete_task(records, lease)
+        if int(lease.task.id[-1], 36) % 3 == 0:
+            with records.transaction() as connection:
+                removed = files.remove(connection, project.id, lease.task.file_id)
+                assert removed is not None
+                projects.give_back(connection, project.id, removed[1])
+
+    with ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(come_and_go, lease) for lease in leases]
+        while not all(one.done() for one in running):
+            set_limits(Limits(max_stored_bytes=10**6))
+            set_limits(Limits())
+            set_limits(Limits(max_stored_bytes=10**6))
+        for one in running:
+            one.result()
+    counted, there = _read_stored(records, project)
+    assert counted == there > 0
+
+
+def test_a_limit_that_waits_for_a_file_to_come_counts_it(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    lease = claim(make_task())
+    with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
+        assert completions.complete(connection, lease, make_file(lease), FILE_BYTES)
+        setting = pool.submit(set_limits, Limits(max_stored_bytes=100))
+        with pytest.raises(TimeoutError):
+            setting.result(0.3)
+        connection.commit()
+        setting.result(10)
+    assert _read_stored(records, project) == (FILE_BYTES, FILE_BYTES)
+
+
+def test_a_project_without_a_limit_counts_nothing(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project
+) -> None:
+    lease = claim(make_task())
+    assert lease.room_bytes is None
+    assert complete_task(records, lease)
+    assert _read_stored(records, project) == (None, FILE_BYTES)
+
+
+def test_a_key_knows_when_its_project_is_full(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    with records.transaction() as connection:
+        secret = keys.create_key(connection, project.id, "tests")[1]
+
+    def is_full() -> bool:
+        with records.transaction() as connection:
+            access = keys.find_access(connection, secret)
+        assert access is not None
+        return access.is_full
+
+    assert not is_full()
+    set_limits(Limits(max_stored_bytes=FILE_BYTES))
+    assert not is_full()
+    assert complete_task(records, claim(make_task()))
+    assert is_full()
+    set_limits(Limits())
+    assert not is_full()
+
+
+def test_a_new_project_has_a_name_and_a_place_of_its_own(
+    records: Database, make_task: MakeTask, project: Project
+) -> None:
+    limits = Limits(4, 1000)
+    with records.transaction() as connection:
+        made = projects.create_project(connection, "new", "place", limits)
+        assert projects.read_limits(connection, made.id)[0] == limits
+        assert projects.find_project(connection, "new") == made
+        assert projects.find_project(connection, made.id) == made
+        assert projects.find_project(connection, "none") is None
+        assert projects.list_projects(connection) == [project, made]
+        for name, prefix in (("new", "elsewhere"), ("newer", "place")):
+            with pytest.raises(ConflictError, match="'new' has the"):
+                projects.create_project(connection, name, prefix, Limits())
+    task = make_task()
+    with records.transaction() as connection:
+        # As a project without a prefix may have.
+        tasks.reserve_name(connection, project.id, task.id, "late/a.mp4")
+        with pytest.raises(ConflictError, match="under 'late/'"):
+            projects.create_project(connection, "late", "late", Limits())
+        assert projects.create_project(connection, "lat", "lat", Limits()).name == "lat"
