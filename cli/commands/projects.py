@@ -153,10 +153,10 @@ def limit_project(
         show_json(told)
         return
     running, stored = (
-        "any number" if limit is None else str(limit)
+        "any number of" if limit is None else f"{limit:,}"
         for limit in (limits.max_running, limits.max_stored_bytes)
     )
-    say(f"{project.name}: {running} of tasks at once, {stored} of bytes stored.")
+    say(f"{project.name}: {running} tasks at once, {stored} bytes stored.")
 
 
 def _describe(project: Project, limits: Limits, usage: Usage) -> dict[str, object]:

@@ -26,6 +26,7 @@ ENDPOINTS = [
     ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),
+    ("GET", "/project"),
     ("POST", "/keys"),
     ("GET", "/keys"),
     ("GET", f"/keys/{make_id(Prefix.KEY)}"),

@@ -135,6 +135,56 @@ def test_a_revoked_key_is_refused(terminal: Terminal, welcome: str) -> None:
     assert [one["name"] for one in listed if one["revoked"]] == ["for a test"]
 
 
+def test_a_project_has_keys_limits_and_a_place_of_its_own(
+    terminal: Terminal, welcome: str, stored: JsonDict
+) -> None:
+    del welcome, stored
+    made = terminal.run_json(
+        "projects", "create", "archive", "--max-running", "8", "--max-stored", "500 GiB"
+    )
+    assert (made["prefix"], made["max_running"]) == ("archive", 8)
+    assert made["max_stored_bytes"] == 500 * 1024**3
+    key = terminal.run_json("keys", "create", "importer", "--project", "archive")
+    ingest = ("ingest", "--filename", "a.mp4", "--json")
+    file = json.loads(terminal.run(*ingest, HEADRACE_KEY=str(key["secret"])).stdout)
+    assert str(file["url"]).endswith("/delivery/archive/a.mp4")
+    (shown,) = [
+        one
+        for one in json.loads(terminal.run("projects", "list", "--json").stdout)
+        if one["name"] == "archive"
+    ]
+    assert (shown["running"], shown["stored_bytes"]) == (0, file["filesize"])
+    named = str(made["id"])
+    limited = terminal.run_json("projects", "limit", named, "--max-running", "none")
+    assert (limited["max_running"], limited["max_stored_bytes"]) == (None, 500 * 1024**3)
+    said = terminal.run("projects", "limit", "archive", "--max-stored", "none").stderr
+    assert said.strip() == "archive: any number of tasks at once, any number of bytes stored."
+    listed = terminal.run("keys", "list", "--project", "archive", "--json").stdout
+    assert [one["name"] for one in json.loads(listed)] == ["importer"]
+    revoked = ("keys", "revoke", str(key["id"]))
+    assert terminal.run(*revoked).returncode == ExitCode.REFUSED
+    assert terminal.run(*revoked, "--project", "archive").returncode == ExitCode.OK
+    for refused in (
+        ("projects", "create", "archive"),
+        ("projects", "create", "other", "--prefix", "archive"),
+        ("projects", "limit", "nobody", "--max-running", "1"),
+        ("keys", "create", "a", "--project", "nobody"),
+    ):
+        done = terminal.run(*refused)
+        assert (done.returncode, done.stdout) == (ExitCode.REFUSED, "")
+        assert done.stderr.startswith("headrace: ")
+    for wrong in (
+        ("projects", "create", "a/b"),
+        ("projects", "create", "b", "--prefix", ".."),
+        ("projects", "create", ""),
+        ("projects", "limit", "archive", "--max-running", "-1"),
+        ("projects", "limit", "archive", "--max-running", "8GiB"),
+        ("projects", "limit", "archive", "--max-stored", "much"),
+        ("projects", "limit", "archive", "--max-stored", "9999999999999TiB"),
+    ):
+        assert terminal.run(*wrong).returncode == ExitCode.USAGE, wrong
+
+
 def test_an_ingest_that_fails_exits_1_with_the_reason(terminal: Terminal, welcome: str) -> None:
     del welcome
     sample = terminal.home.read_state().sample_url

@@ -23,6 +23,7 @@ PATHS = {
     "/tasks/{task_id}/retry": {"post"},
     "/keys": {"get", "post"},
     "/keys/{key_id}": {"get", "delete"},
+    "/project": {"get"},
     "/delivery/{name}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
@@ -155,6 +156,7 @@ def test_real_answers_are_as_the_document_says(
     key = api.post("/keys", {"name": "document", "expires": "2099-01-01T00:00:00Z"})
     _validate(document, "/keys", key)
     _validate(document, "/keys", api.get("/keys"))
+    _validate(document, "/project", api.get("/project"))
     key_path = f"/keys/{key.json()['data']['id']}"
     _validate(document, "/keys/{key_id}", api.get(key_path))
     assert api.delete(key_path).status_code == 204

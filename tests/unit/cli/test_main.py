@@ -76,7 +76,10 @@ def test_without_a_service_client_commands_exit_4_and_name_headrace_up(
     assert "headrace up" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("keys", "list"), ("keys", "create", "a"), ("migrate",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("keys", "list"), ("keys", "create", "a"), ("projects", "list"), ("migrate",)],
+)
 def test_without_a_database_its_commands_exit_5_and_name_the_setting(
     arguments: tuple[str, ...],
 ) -> None:
