@@ -12,6 +12,7 @@ from cli.database import choose_project, open_database
 from cli.display import say, show_json, show_table
 from cli.problems import CommandProblem, ExitCode
 from ingest.errors import ConflictError, FieldInvalid
+from ingest.ids import Prefix, is_id
 from ingest.model import Limits
 from ingest.naming import check_filename
 
@@ -82,13 +83,19 @@ def create_project(
     from storage.records import projects as records
 
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise click.BadParameter(f"takes 1 to {_LONGEST_NAME} printable characters.")
+        raise click.BadParameter(f"It takes 1 to {_LONGEST_NAME} printable characters.")
+    if is_id(Prefix.PROJECT, name):
+        raise click.BadParameter(f"'{name}' is what an id looks like.")
+    wanted = name if prefix is None else prefix
+    # So that no prefix lies within another.
+    if not wanted or "/" in wanted:
+        raise click.BadParameter("A prefix is one part of a path.", param_hint="--prefix")
     try:
-        # One segment, so that no prefix lies within another.
-        checked = check_filename(name if prefix is None else prefix)
+        checked = check_filename(wanted)
     except FieldInvalid as error:
-        _, _, reason = error.message.partition("' ")
-        raise click.BadParameter(f"{reason}.".replace("..", "."), param_hint="--prefix") from None
+        raise click.BadParameter(
+            error.message.replace("'filename'", "The prefix", 1), param_hint="--prefix"
+        ) from None
     limits = Limits(max_running, max_stored)
     try:
         with open_database() as connection:

@@ -177,6 +177,7 @@ def test_a_project_has_keys_limits_and_a_place_of_its_own(
         ("projects", "create", "a/b"),
         ("projects", "create", "b", "--prefix", ".."),
         ("projects", "create", ""),
+        ("projects", "create", str(made["id"])),
         ("projects", "limit", "archive", "--max-running", "-1"),
         ("projects", "limit", "archive", "--max-running", "8GiB"),
         ("projects", "limit", "archive", "--max-stored", "much"),
