@@ -205,6 +205,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
         ("List, get, download, delete", 4),
         ("When something is wrong", 1),
         ("Keys", 2),
+        ("Projects", 2),
         ("Command line", 5),
     }
     headings = [block.heading for block in _SHELL]
@@ -212,7 +213,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
     assert {(heading, headings.count(heading)) for heading in headings} == run
     # Python runs as a whole, so none can be left out; curl and Python come in pairs.
     assert {block.heading for block in _PYTHON} == {
-        heading for heading, _ in run if heading not in {"Keys", "Command line"}
+        heading for heading, _ in run if heading not in {"Keys", "Projects", "Command line"}
     }
     assert "curl" not in "".join(block.text for block in find_blocks(_README, "bash"))
 
@@ -377,6 +378,16 @@ def test_keys_are_made_and_listed(reader: Reader) -> None:
     assert requests.get(url, headers=headers, timeout=10).status_code == 200
     assert secret not in listed.stdout
     assert "key_" in listed.stdout
+
+
+def test_a_project_is_made_with_its_limits_and_gets_a_key(reader: Reader) -> None:
+    reader.run_shell(_find("Projects", 0), **_database(reader))
+    made = reader.run_shell(_find("Projects", 1), **_database(reader))
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+
+    answer = requests.get(f"{reader.stack.api_url}/project", headers=headers, timeout=10).json()
+    assert answer["data"]["prefix"] == "archive"
+    assert answer["data"]["limits"] == {"running": 8, "stored_bytes": 500 * 1024**3}
 
 
 def test_the_command_line_ingests_and_lists(reader: Reader, known: Json) -> None:
