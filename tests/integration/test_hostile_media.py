@@ -38,16 +38,19 @@ SHORT_SEEDS, FULL_SEEDS = range(1), range(12)
 
 
 class Watch:
-    """Looks at every ffprobe of this process's probers for the length of a ``with`` block.
+    """Looks at every host and ffprobe that this process's probers start in a ``with`` block.
 
-    The kernel keeps the largest resident set that a process ever had (VmHWM, proc_pid_status(5)),
-    so that a look shortly before its end tells all.
+    Those of a stack that runs beside are none of them. The kernel keeps the largest resident set
+    that a process ever had (VmHWM, proc_pid_status(5)), so that a look shortly before its end
+    tells all.
     """
 
     def __init__(self) -> None:
         # A number may be a stranger's by now, so with when each began.
         self.seen: set[tuple[int, str]] = set()
         self.peak_bytes = 0
+        # Hosts of other tests, which may stay.
+        self._before = set(_list_children(_list_fork_servers()))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -61,7 +64,8 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.003):
-            for pid in _list_children(_list_children(_list_children([os.getpid()]))):
+            hosts = set(_list_children(_list_fork_servers())) - self._before
+            for pid in [*hosts, *_list_children(hosts)]:
                 with suppress(OSError):
                     status = Path(f"/proc/{pid}/status").read_text()
                     for size in re.findall(r"VmHWM:\s+(\d+) kB", status):
@@ -81,6 +85,15 @@ def _list_left(watch: Watch) -> list[int]:
             if _read_start(pid) == start:
                 left.append(pid)
     return left
+
+
+def _list_fork_servers() -> list[int]:
+    found = []
+    for pid in _list_children([os.getpid()]):
+        with suppress(OSError):
+            if b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def _list_children(pids: Iterable[int]) -> list[int]:
