@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -246,8 +245,7 @@ def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
         return said["probe"]
     if "timeout" in said:
         raise ProbeFailed(f"ffprobe took longer than {limits.timeout_s:g} s.")
-    # ffprobe prints its input's address, which may be a presigned URL.
-    text = re.sub(r"^fd:: |https?://\S+ ?", "", str(said.get("refused", "")), flags=re.MULTILINE)
+    text = str(said.get("refused", ""))
     reason = text.splitlines()[-1].rstrip(". ") if text else "it does not say why"
     raise ProbeFailed(f"ffprobe could not read the file: {reason}.")
 

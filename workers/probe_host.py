@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import signal
 import time
@@ -31,6 +32,8 @@ from workers.sandbox import leave_network, refuse_new_rights
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _ERROR_CHARS = 400
+# ffprobe begins a line with its input's address, which may be a presigned URL.
+_ADDRESS = re.compile(r"^fd:: |https?://\S+ ?", re.MULTILINE)
 # Of its wall clock ffprobe waits for the store; what it computes for longer, no good file asks for.
 _CPU_SHARE = 0.3
 # After this answer an ffprobe may be running still.
@@ -105,7 +108,8 @@ def _probe(
         # No timeout=: 0.2.0 hands it to ffprobe, whose sockets take it as microseconds.
         found = ffmpeg.probe(order["address"], cmd=ffprobe_path, **_read_options(order))
     except ffmpeg.Error as error:
-        text = error.stderr.decode(errors="replace").strip()
+        # Before it is cut: half an address cannot be told from text.
+        text = _ADDRESS.sub("", error.stderr.decode(errors="replace")).strip()
         return {"refused": text[-_ERROR_CHARS:] or "ffprobe was killed at its limits"}
     except ValueError:
         return {"refused": "ffprobe printed no JSON"}

@@ -211,6 +211,21 @@ def test_nobody_on_the_machine_can_read_the_url_that_a_probe_was_given(
     prober.close()
 
 
+@pytest.mark.parametrize("takes_files", [True, False])
+@pytest.mark.parametrize("padding", [0, 250, 400, 2_000])
+def test_no_error_shows_an_address_however_long(
+    origin: Origin, prober: Prober, padding: int, *, takes_files: bool
+) -> None:
+    url = origin.serve("/nonsense.mp4", b"\0\0\0\x14ftypisom" + b"x" * 4_000)
+    url += f"?X-Amz-Security-Token={'t' * padding}&X-Amz-Signature=s3cr3t"
+    prober._ffprobe = replace(prober._ffprobe, takes_files=takes_files)
+    for asked in (url, url.replace("/nonsense.mp4", "/missing.mp4")):
+        with pytest.raises(ProbeFailed) as refused:
+            prober.probe_url(asked, MP4, b"")
+        assert "could not read the file: " in refused.value.message
+        assert not re.search(r"s3cr3t|X-Amz|tttt|://", refused.value.message)
+
+
 def test_an_ffprobe_that_reads_no_options_from_files_gets_the_url_and_the_log_says_so(
     tmp_path: Path,
 ) -> None:
