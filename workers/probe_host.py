@@ -27,7 +27,7 @@ from types import FrameType
 import ffmpeg
 
 from ingest.environ import forget_environ
-from workers.sandbox import leave_network, refuse_new_rights
+from workers.sandbox import erase_environ, leave_network, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -65,6 +65,7 @@ def serve_probes(
     os.setsid()
     _limit(limits)
     forget_environ()
+    erase_environ()
     refuse_new_rights()
     network = leave_network() if offline else "the store is asked over it"
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""What a process that reads hostile media gives up for good: new rights, and the network.
+"""What a process that reads hostile media gives up for good: environment, new rights, network.
 
-Linux alone has either; elsewhere, and where a container's rules forbid it, the process goes on
+Linux alone has these; elsewhere, and where a container's rules forbid it, the process goes on
 without and says why. Through ctypes, since Python has ``unshare`` only from 3.12 on and ``prctl``
 not at all. Imported by the probe's fork server, so it imports next to nothing.
 """
@@ -10,11 +10,26 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 # linux/prctl.h and linux/sched.h.
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+
+
+def erase_environ() -> None:
+    """Overwrite the environment that this process, or the one it is a fork of, was executed with.
+
+    The kernel shows that memory to the user's other processes (proc_pid_environ(5)) whatever was
+    forgotten since. To be called when nothing refers to it any more.
+    """
+    with suppress(OSError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        # Fields 50 and 51, env_start and env_end, of proc_pid_stat(5); the third is the first here.
+        start, end = int(fields[47]), int(fields[48])
+        ctypes.memset(start, 0, end - start)
 
 
 def refuse_new_rights() -> None:

@@ -211,6 +211,24 @@ def test_nobody_on_the_machine_can_read_the_url_that_a_probe_was_given(
     prober.close()
 
 
+def test_neither_ffprobe_nor_its_host_shows_the_environment_of_the_worker(
+    origin: Origin, prober: Prober, content: bytes
+) -> None:
+    assert b"PATH=" in Path("/proc/self/environ").read_bytes()
+    stall = Stall(0)
+    url = origin.serve("/slow.mp4", content, stall=stall)
+    prober.probe_bytes(content, MP4)
+    with ThreadPoolExecutor(1) as pool:
+        probing = pool.submit(prober.probe_url, url, MP4, content[:64])
+        assert stall.reached.wait(10)
+        (ffprobe,) = _list_ffprobes()
+        (offline,) = prober._idle
+        for pid in (ffprobe.pid, ffprobe.ppid(), offline.process.pid):
+            assert Path(f"/proc/{pid}/environ").read_bytes().strip(b"\0") == b""
+        stall.released.set()
+        probing.result(20)
+
+
 @pytest.mark.parametrize("takes_files", [True, False])
 @pytest.mark.parametrize("padding", [0, 250, 400, 2_000])
 def test_no_error_shows_an_address_however_long(
