@@ -8,9 +8,9 @@ replaced after some hundred probes. What a host leaves running that died itself 
 limits, of CPU time and of waiting for an answer.
 
 ffprobe is given one demuxer, the one of the sniffed format, and only the protocol its input needs,
-so that nothing inside a file can make it open anything else. A file that is handed over is read by
-a host without network. A presigned URL is handed over as well: everybody on the machine may read
-what stands among a process's arguments.
+so that nothing inside a file can make it open anything else. Out of a host nothing of the worker
+can be read, and a file that is handed over is read by a host without network. A presigned URL is
+handed over as well: everybody on the machine may read what stands among a process's arguments.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Prober:
             try:
                 answer = host.ask(order, fd, self._limits.timeout_s + _SLACK_S)
                 if offline:
-                    self._network = host.network
+                    self._network = host.refused
             except (EOFError, OSError):
                 is_gone = True
             finally:
@@ -205,13 +205,13 @@ class Prober:
 class _Host:
     """A process that runs ffprobe, and the line to it.
 
-    ``network`` is why it has one; None, once it was asked something, where it has none.
+    ``refused`` is why it has no namespaces; None, once it was asked something, where it has them.
     """
 
     process: ForkServerProcess
     line: Connection
     offline: bool
-    network: str | None = None
+    refused: str | None = None
     probe_count: int = 0
 
     def ask(self, order: bytes, fd: int | None, timeout_s: float) -> bytes | None:
@@ -227,7 +227,7 @@ class _Host:
         if self.probe_count == 1:
             if not self.line.poll(timeout_s):
                 return None
-            self.network = json.loads(self.line.recv_bytes())["network"]
+            self.refused = json.loads(self.line.recv_bytes())["refused"]
         return self.line.recv_bytes() if self.line.poll(timeout_s) else None
 
     def kill(self) -> None:

@@ -1,6 +1,7 @@
 """What runs in a probe's own process: limits on, environment gone, then ffprobe, one after another.
 
-A host whose input is handed to it has no network either, where the kernel takes it away.
+Where the kernel allows, a host is in a user namespace of its own, out of which nothing of the
+worker can be read; one whose input is handed to it has no network either.
 
 Imported by the fork server alone (:mod:`workers.probe`), so it imports next to nothing. A host
 starts a session of its own, so that it and ffprobe can be killed as one group. It reads no media
@@ -27,7 +28,7 @@ from types import FrameType
 import ffmpeg
 
 from ingest.environ import forget_environ
-from workers.sandbox import erase_environ, leave_network, refuse_new_rights
+from workers.sandbox import erase_environ, leave_worker, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -53,7 +54,7 @@ def serve_probes(
 ) -> None:
     """Answer orders until the worker hangs up.
 
-    First it says ``{"network": …}``: null where it has none, or why it has.
+    First it says ``{"refused": …}``: why the kernel gave it no namespaces, or null where it did.
 
     Args:
         offline: whether all that will be probed is handed over, and no network is needed.
@@ -67,12 +68,12 @@ def serve_probes(
     forget_environ()
     erase_environ()
     refuse_new_rights()
-    network = leave_network() if offline else "the store is asked over it"
+    refused = leave_worker(network=not offline)
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
         # The worker has hung up, or will not read what comes.
         with suppress(EOFError, OSError):
-            worker.send_bytes(json.dumps({"network": network}).encode())
+            worker.send_bytes(json.dumps({"refused": refused}).encode())
             while True:
                 order = json.loads(worker.recv_bytes())
                 if order["has_fd"]:

@@ -38,17 +38,25 @@ def refuse_new_rights() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def leave_network() -> str | None:
-    """Enter a network namespace that has nothing in it; return None, or why that was refused.
+def leave_worker(*, network: bool) -> str | None:
+    """Enter a user namespace of this process's own, and a network namespace with nothing in it.
 
-    By a user namespace, which an ordinary user may make. Nobody is mapped into it, so what is
-    executed there has no capability in it either. What is open already stays open (unshare(2)).
+    An ordinary user may make both. Nobody is mapped into the first, so what is executed there has
+    no capability in it, and the kernel shows it neither memory nor environment of what is outside
+    (ptrace(2), access mode checking). What is open already stays open (unshare(2)).
+
+    Args:
+        network: whether it keeps the network it has.
+
+    Returns:
+        None, or why that was refused.
     """
     if sys.platform != "linux":
-        return f"{sys.platform} has no network namespaces"
+        return f"{sys.platform} has no namespaces"
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
+    flags = 0 if network else _CLONE_NEWNET
+    if libc.unshare(_CLONE_NEWUSER | flags) == 0:
         return None
     refused = os.strerror(ctypes.get_errno())
     # Who may do so without a user namespace may where there is none to be had.
-    return None if libc.unshare(_CLONE_NEWNET) == 0 else refused
+    return None if flags and libc.unshare(flags) == 0 else refused

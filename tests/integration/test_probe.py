@@ -24,7 +24,7 @@ from tests.support.media import DURATION_S, make_media
 from tests.support.origin import Origin, Stall
 from tests.support.waiting import wait_until
 from workers.probe import ProbeLimits, Prober, build_prober
-from workers.sandbox import leave_network
+from workers.sandbox import leave_worker
 
 LIMITS = ProbeLimits(timeout_s=1.0, memory_bytes=512 * 1024 * 1024, max_pixels=1_000_000)
 _VERSION = 'case "$*" in *-version) echo "ffprobe version 8.0"; exit;; esac'
@@ -270,8 +270,7 @@ def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
     told = offline.value.message
     assert "NoNewPrivs: 1" in told
     # What this machine's kernel refuses to an ordinary process, it refuses to a probe as well.
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        refused = pool.submit(leave_network).result(20)
+    refused = _ask_kernel()
     assert prober.shortcomings == ({} if refused is None else {"network": refused})
     if refused is None:
         assert re.findall(r"(\w+): (?=[0-9])", told.partition("NoNewPrivs")[0])[:1] == ["lo"]
@@ -279,6 +278,27 @@ def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
     with pytest.raises(ProbeFailed, match="NoNewPrivs: 1"):
         prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"")
     prober.close()
+
+
+@pytest.mark.parametrize("way", ["bytes", "url"])
+def test_no_probe_can_read_the_worker_whichever_way_its_input_comes(
+    make_ffprobe: Callable[[str], str], way: str
+) -> None:
+    tell = f"cat /proc/{os.getpid()}/environ >/dev/null 2>&1 && echo open || echo shut"
+    prober = Prober(make_ffprobe(f"{{ {tell}; }} 1>&2; exit 1"), LIMITS)
+    ways: dict[str, Callable[[], object]] = {
+        "bytes": lambda: prober.probe_bytes(b"x", MP4),
+        "url": lambda: prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b""),
+    }
+    with pytest.raises(ProbeFailed, match="shut" if _ask_kernel() is None else "open"):
+        ways[way]()
+    prober.close()
+
+
+def _ask_kernel() -> str | None:
+    """Return why an ordinary process of this machine gets no namespaces; None where it does."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(leave_worker, network=False).result(20)
 
 
 def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
