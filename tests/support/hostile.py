@@ -6,6 +6,8 @@ to be huge, or is huge once it is unpacked.
 
 from __future__ import annotations
 
+import base64
+import os
 import random
 import struct
 import zlib
@@ -49,11 +51,18 @@ def make_lures(file_path: str, server: str) -> dict[str, bytes]:
 
 
 def _spell_addresses(path: str, server: str) -> dict[str, str]:
+    # A list inside of an address, which leads on.
+    hls = base64.b64encode(_make_lists(f"http://{server}/lure.ts")["HLS"]).decode()
     return {
         "http": f"http://{server}/lure.ts",
         "tcp": f"tcp://{server}",
         "rtmp": f"rtmp://{server}/a",
+        "rtsp": f"rtsp://{server}/a",
+        "ftp": f"ftp://{server}/a.ts",
+        "data": f"data:application/vnd.apple.mpegurl;base64,{hls}",
+        "concat of http": f"concat:http://{server}/a.ts|http://{server}/b.ts",
         "path": path,
+        "relative path": os.path.relpath(path),
         "file": f"file://{path}",
         "concat": f"concat:{path}|{path}",
         "subfile": f"subfile,,start,0,end,64,,:{path}",
