@@ -14,10 +14,15 @@ _MIN_VERSION = (6, 1)
 
 @dataclass(frozen=True, slots=True)
 class Ffprobe:
-    """A program; ``takes_files``: whether it reads an option's value from a file (ffmpeg(1))."""
+    """A program.
+
+    ``takes_files``: whether it reads an option's value from a file (ffmpeg(1)); ``reads_ahead``:
+    whether it has the protocol that keeps what it has read for a while (ffmpeg-protocols(1)).
+    """
 
     path: str
     takes_files: bool
+    reads_ahead: bool
 
 
 def find_ffprobe(name: str) -> Ffprobe:
@@ -41,4 +46,10 @@ def find_ffprobe(name: str) -> Ffprobe:
         raise ConfigError(f"'{path}' is no ffprobe that runs. {hint}")
     command = [path, "-/select_streams", "/dev/stdin", "-version"]
     takes_files = subprocess.run(command, input=b"v", capture_output=True, check=False)
-    return Ffprobe(path, takes_files=takes_files.returncode == 0)
+    command = [path, "-v", "quiet", "-protocols"]
+    protocols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return Ffprobe(
+        path,
+        takes_files=takes_files.returncode == 0,
+        reads_ahead="async" in protocols.split(),
+    )

@@ -39,6 +39,8 @@ from workers.probe_host import TIMED_OUT, HostLimits, serve_probes
 
 # Where ffmpeg-python wants the input's name: an option that changes nothing.
 _NO_ADDRESS = "-hide_banner"
+# Demuxers that go back over what is broken, and would ask the store anew each time.
+_GO_BACK = frozenset({"ogg"})
 # What a host may take beyond ffprobe's own wall clock, to start and to answer.
 _SLACK_S = 3.0
 # Its memory and its CPU time begin anew after so many probes.
@@ -108,7 +110,10 @@ class Prober:
         """
         protocols = "https,tls,tcp" if url.startswith("https:") else "http,tcp"
         # An ffprobe whose host was killed has nobody to end it while it waits for an answer.
-        more: dict[str, str | int] = {"rw_timeout": int(self._limits.timeout_s * 1_000_000)}
+        wait_us = int(self._limits.timeout_s * 1_000_000)
+        more: dict[str, str | int] = {"rw_timeout": wait_us}
+        if sniffed.demuxer in _GO_BACK and self._ffprobe.reads_ahead:
+            url, protocols = f"async:{url}", f"async,{protocols}"
         if self._ffprobe.takes_files:
             more["/i"] = "/dev/stdin"
             with _hold_in_memory(url.encode()) as fd:

@@ -34,7 +34,7 @@ from workers.sandbox import erase_environ, leave_worker, refuse_new_rights
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _ERROR_CHARS = 400
 # ffprobe begins a line with its input's address, which may be a presigned URL.
-_ADDRESS = re.compile(r"^fd:: |https?://\S+ ?", re.MULTILINE)
+_ADDRESS = re.compile(r"^fd:: |(?:async:)?https?://\S+ ?", re.MULTILINE)
 # Of its wall clock ffprobe waits for the store; what it computes for longer, no good file asks for.
 _CPU_SHARE = 0.3
 # After this answer an ffprobe may be running still.
