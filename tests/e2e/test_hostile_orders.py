@@ -23,7 +23,7 @@ from tests.support.origin import Origin, Reply
 
 pytestmark = pytest.mark.security
 
-SHORT_ORDERS, FULL_ORDERS = 60, 3000
+SHORT_ORDERS, FULL_ORDERS = 40, 3000
 # What has led out of a folder somewhere: dots in any spelling, roots, drives, ends of a string.
 _STEPS = [
     "..", ".", "", "/", "\\", "..\\", "\uff0e\uff0e", "\u2025", "\0", "\n", "\r\n", "a\u202eb",

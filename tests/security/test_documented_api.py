@@ -24,7 +24,7 @@ from tests.support.figures import Figures
 pytestmark = pytest.mark.security
 
 SEED = 20261125
-SHORT_EXAMPLES, FULL_EXAMPLES = 8, 250
+SHORT_EXAMPLES, FULL_EXAMPLES = 4, 250
 SHORT_CASES, FULL_CASES = 300, 5000
 # What guesses links from names takes a request's id for a file's, so there are ours alone.
 CONFIG = """
