@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -117,14 +118,23 @@ def list_projects(*, as_json: bool) -> None:
 
     with open_database() as connection:
         found = [
-            _describe(project, *records.read_limits(connection, project.id))
+            (project, *records.read_limits(connection, project.id))
             for project in records.list_projects(connection)
         ]
     if as_json:
-        show_json(found)
+        show_json([_describe(*one) for one in found])
         return
-    shown = ("id", "name", "prefix", "running", "max_running", "stored_bytes", "max_stored_bytes")
-    show_table({name.upper(): name for name in shown}, found)
+    rows: list[dict[str, object]] = [
+        {
+            "id": project.id,
+            "name": project.name,
+            "prefix": project.key_prefix,
+            "running": _show_share(usage.running, limits.max_running, str),
+            "stored": _show_share(usage.stored_bytes, limits.max_stored_bytes, _show_size),
+        }
+        for project, limits, usage in found
+    ]
+    show_table({name.upper(): name for name in ("id", "name", "prefix", "running", "stored")}, rows)
 
 
 @projects.command("limit")
@@ -163,7 +173,20 @@ def limit_project(
         "any number of" if limit is None else f"{limit:,}"
         for limit in (limits.max_running, limits.max_stored_bytes)
     )
-    say(f"{project.name}: {running} tasks at once, {stored} bytes stored.")
+    say(f"{project.name} may run {running} tasks at once and store {stored} bytes.")
+
+
+def _show_share(taken: int | None, limit: int | None, show: Callable[[int], str]) -> str | None:
+    if taken is None:
+        return None
+    return show(taken) if limit is None else f"{show(taken)} of {show(limit)}"
+
+
+def _show_size(size_bytes: int) -> str:
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes >= _UNITS[unit.upper()]:
+            return f"{size_bytes / _UNITS[unit.upper()]:.3g} {unit}"
+    return f"{size_bytes} B"
 
 
 def _describe(project: Project, limits: Limits, usage: Usage) -> dict[str, object]:

@@ -154,11 +154,13 @@ def test_a_project_has_keys_limits_and_a_place_of_its_own(
         if one["name"] == "archive"
     ]
     assert (shown["running"], shown["stored_bytes"]) == (0, file["filesize"])
+    people = terminal.run("projects", "list").stdout
+    assert re.search(r"archive +archive +0 of 8 +[0-9.]+ KiB of 500 GiB", people)
     named = str(made["id"])
     limited = terminal.run_json("projects", "limit", named, "--max-running", "none")
     assert (limited["max_running"], limited["max_stored_bytes"]) == (None, 500 * 1024**3)
     said = terminal.run("projects", "limit", "archive", "--max-stored", "none").stderr
-    assert said.strip() == "archive: any number of tasks at once, any number of bytes stored."
+    assert said == ("archive may run any number of tasks at once and store any number of bytes.\n")
     listed = terminal.run("keys", "list", "--project", "archive", "--json").stdout
     assert [one["name"] for one in json.loads(listed)] == ["importer"]
     revoked = ("keys", "revoke", str(key["id"]))
