@@ -36,6 +36,8 @@ _STATEMENT_LIMIT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 _USED = "used"
 # query_canceled (by statement_timeout) and lock_not_available.
 _LATE = frozenset({"57014", "55P03"})
+# undefined_table and undefined_column.
+_ANOTHER_SCHEMA = frozenset({"42P01", "42703"})
 
 
 T = TypeVar("T")
@@ -108,7 +110,8 @@ class Database:
         """Open a transaction; it commits when the block ends and rolls back when it raises.
 
         Raises:
-            DatabaseUnavailable: the server cannot be reached, or went away in between.
+            DatabaseUnavailable: the server cannot be reached, went away in between, or lacks a
+                table or a column, as before a migration.
         """
         try:
             with self._engine.begin() as connection:
@@ -123,6 +126,10 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise DatabaseUnavailable("PostgreSQL closed the connection.") from error
+            if getattr(error.orig, "sqlstate", None) in _ANOTHER_SCHEMA:
+                raise DatabaseUnavailable(
+                    "The database has not the schema of this version; run `headrace migrate`."
+                ) from error
             raise
 
     def check(self) -> None:

@@ -195,6 +195,24 @@ def test_migrating_again_or_all_at_once_does_no_harm(
     database.close()
 
 
+def test_a_schema_of_another_version_is_said_so_in_one_line(
+    make_empty_database: Callable[[], str],
+) -> None:
+    url = make_empty_database()
+    database = Database(url, pool_size=1)
+    for spoil in (None, "ALTER TABLE projects DROP COLUMN max_running"):
+        if spoil is not None:
+            migrate(url)
+            with database.transaction() as connection:
+                connection.execute(text(spoil))
+        with (
+            pytest.raises(DatabaseUnavailable, match="run `headrace migrate`"),
+            database.transaction() as connection,
+        ):
+            projects.list_projects(connection)
+    database.close()
+
+
 def test_a_migration_can_be_taken_back(make_empty_database: Callable[[], str]) -> None:
     url = make_empty_database()
     migrate(url)
