@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from cli.answers import JsonDict, Task
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
 _NEVER_WRAPPED = frozenset({"ID", "CREATED", "STATUS", "TYPE"})
 
 

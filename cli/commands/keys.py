@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.database import choose_project, open_database
-from cli.display import say, show_json, show_table
+from cli.display import json_option, say, show_json, show_table
 from cli.problems import CommandProblem, ExitCode, Unreachable
 from cli.target import find_database_url
 from ingest.access import USUAL_SCOPES, Scope
@@ -19,7 +19,6 @@ from ingest.errors import DatabaseUnavailable
 if TYPE_CHECKING:
     from ingest.access import ApiKey
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
 _project_option = click.option(
     "--project", "project_name", help="Its name or its id; the default project without."
 )
@@ -49,7 +48,7 @@ def keys() -> None:
 )
 @click.option("--days", type=click.IntRange(1, 36_500), help="After how many days it ends.")
 @_project_option
-@_json_option
+@json_option
 def create_key(
     *,
     name: str,
@@ -79,7 +78,7 @@ def create_key(
 
 @keys.command("list")
 @_project_option
-@_json_option
+@json_option
 def list_keys(*, project_name: str | None, as_json: bool) -> None:
     """List keys, revoked ones too."""
     from storage.records import keys as records
@@ -97,7 +96,7 @@ def list_keys(*, project_name: str | None, as_json: bool) -> None:
 @keys.command("revoke")
 @click.argument("key_id")
 @_project_option
-@_json_option
+@json_option
 def revoke_key(*, key_id: str, project_name: str | None, as_json: bool) -> None:
     """Revoke a key, at once."""
     from storage.records import keys as records

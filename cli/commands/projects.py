@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cli.database import choose_project, open_database
-from cli.display import say, show_json, show_table
+from cli.display import json_option, say, show_json, show_table
 from cli.problems import CommandProblem, ExitCode
 from ingest.errors import ConflictError, FieldInvalid
 from ingest.ids import Prefix, is_id
@@ -20,7 +20,6 @@ from ingest.naming import check_filename
 if TYPE_CHECKING:
     from ingest.model import Project, Usage
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LONGEST_NAME = 63
 # PostgreSQL's integer and bigint.
@@ -71,7 +70,7 @@ def projects() -> None:
 @click.option("--prefix", help="What its keys in the bucket begin with; its name without.")
 @click.option("--max-running", type=_RUNNING, help="How many of its tasks run at once.")
 @click.option("--max-stored", type=_SIZE, help="How much its files may take: 500GiB.")
-@_json_option
+@json_option
 def create_project(
     *,
     name: str,
@@ -111,7 +110,7 @@ def create_project(
 
 
 @projects.command("list")
-@_json_option
+@json_option
 def list_projects(*, as_json: bool) -> None:
     """List projects, with their limits and what they take."""
     from storage.records import projects as records
@@ -142,7 +141,7 @@ def list_projects(*, as_json: bool) -> None:
 @click.option("--max-running", type=_RUNNING, help="A number, or none.")
 @click.option("--max-stored", type=_SIZE, help="A size such as 500GiB, or none.")
 @click.pass_context
-@_json_option
+@json_option
 def limit_project(
     context: click.Context,
     *,

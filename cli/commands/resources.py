@@ -6,11 +6,10 @@ import click
 
 from cli.answers import Listing
 from cli.client import ApiClient, Task
-from cli.display import say, show_json, show_object, show_table
+from cli.display import json_option, say, show_json, show_object, show_table
 from cli.target import require_target
 from ingest.states import Status
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
 _page_option = click.option("--page", type=click.IntRange(min=1), default=1, show_default=True)
 _limit_option = click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 _ref_option = click.option("--ref", help="Only those with this ref.")
@@ -39,7 +38,7 @@ def tasks() -> None:
 
 @tasks.command("get")
 @click.argument("task_id")
-@_json_option
+@json_option
 def get_task(*, task_id: str, as_json: bool) -> None:
     """Show one task."""
     with _connect() as client:
@@ -52,7 +51,7 @@ def get_task(*, task_id: str, as_json: bool) -> None:
 @_ref_option
 @_page_option
 @_limit_option
-@_json_option
+@json_option
 def list_tasks(
     *, status: str | None, ref: str | None, page: int, limit: int, as_json: bool
 ) -> None:
@@ -64,7 +63,7 @@ def list_tasks(
 
 @tasks.command("cancel")
 @click.argument("task_id")
-@_json_option
+@json_option
 def cancel_task(*, task_id: str, as_json: bool) -> None:
     """Cancel a task that is pending or processing."""
     with _connect() as client:
@@ -74,7 +73,7 @@ def cancel_task(*, task_id: str, as_json: bool) -> None:
 
 @tasks.command("retry")
 @click.argument("task_id")
-@_json_option
+@json_option
 def retry_task(*, task_id: str, as_json: bool) -> None:
     """Retry a task that failed or was cancelled."""
     with _connect() as client:
@@ -85,7 +84,7 @@ def retry_task(*, task_id: str, as_json: bool) -> None:
 @tasks.command("redirect")
 @click.argument("task_id")
 @click.argument("url")
-@_json_option
+@json_option
 def redirect_task(*, task_id: str, url: str, as_json: bool) -> None:
     """Give a task that is not complete a fresh URL for the same media."""
     with _connect() as client:
@@ -103,7 +102,7 @@ def files() -> None:
 
 @files.command("get")
 @click.argument("file_id")
-@_json_option
+@json_option
 def get_file(*, file_id: str, as_json: bool) -> None:
     """Show one file."""
     with _connect() as client:
@@ -116,7 +115,7 @@ def get_file(*, file_id: str, as_json: bool) -> None:
 @_ref_option
 @_page_option
 @_limit_option
-@_json_option
+@json_option
 def list_files(*, kind: str | None, ref: str | None, page: int, limit: int, as_json: bool) -> None:
     """List files, newest first."""
     with _connect() as client:
@@ -126,7 +125,7 @@ def list_files(*, kind: str | None, ref: str | None, page: int, limit: int, as_j
 
 @files.command("delete")
 @click.argument("file_id")
-@_json_option
+@json_option
 def delete_file(*, file_id: str, as_json: bool) -> None:
     """Delete a file: its bytes and its record."""
     with _connect() as client:

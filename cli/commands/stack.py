@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from cli.child import read_tail
-from cli.display import say, show_json, show_table
+from cli.display import json_option, say, show_json, show_table
 from cli.home import Home, StackState, find_home
 from cli.leftovers import stop_leftovers
 from cli.problems import SetupProblem, Unreachable
@@ -70,7 +70,7 @@ def down() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout.")
+@json_option
 def status(*, as_json: bool) -> None:
     """Tell what runs here; exit code 4 if nothing does or it is not ready."""
     from cli.client import fetch_json

@@ -46,8 +46,7 @@ def ensure_project(connection: Connection, name: str = "default", key_prefix: st
         # compared first.
         .on_conflict_do_nothing()
     )
-    row = connection.execute(select(projects).where(projects.c.name == name)).one()
-    return Project(row.id, row.name, row.key_prefix)
+    return _to_project(connection.execute(select(projects).where(projects.c.name == name)).one())
 
 
 def is_place_of_another(connection: Connection, project_id: str, object_key: str) -> bool:

@@ -8,7 +8,6 @@ is its own.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,12 +24,13 @@ from ingest.environ import load_settings
 from ingest.model import Order, Project
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys, projects, tasks
+from storage.records import tasks
 from storage.records.database import Database
 from storage.signals import Signals
 from tests.support.api import Api, JsonDict, read_object
 from tests.support.origin import Drip, Generated, Origin, Reply
 from tests.support.padding import pad_mp4
+from tests.support.projects import make_project
 from workers.sweep import Sweeper
 
 SLOTS = 4
@@ -80,10 +80,7 @@ class Rig:
 
     def open_tenant(self) -> Tenant:
         """Make a new, empty project with a key of its own."""
-        name = f"chaos-{secrets.token_hex(4)}"
-        with self.database.transaction() as connection:
-            project = projects.ensure_project(connection, name, key_prefix=name)
-            _, secret = keys.create_key(connection, project.id, "chaos")
+        project, secret = make_project(self.database)
         return Tenant(self, project, Api(self.stack.api_url, secret))
 
     def name_workers(self) -> list[str]:

@@ -6,7 +6,6 @@ session's: ``api`` then reaches that one, and what begins with ``own_`` looks in
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,11 +17,11 @@ from ingest.config import Settings
 from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api
 from tests.support.media import make_media
 from tests.support.origin import Origin
+from tests.support.projects import make_project
 
 MakeStack = Callable[..., LocalStack]
 
@@ -99,10 +98,7 @@ def open_project(stack: LocalStack, database: Database) -> Iterator[Callable[[],
     with ExitStack() as held:
 
         def make() -> Api:
-            name = f"project-{secrets.token_hex(4)}"
-            with database.transaction() as connection:
-                project = projects.ensure_project(connection, name, key_prefix=name)
-                _, secret = keys.create_key(connection, project.id, "tests")
+            _, secret = make_project(database)
             return held.enter_context(Api(stack.api_url, secret))
 
         yield make

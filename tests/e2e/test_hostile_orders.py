@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 
 from cli.local import LocalStack
 from storage.objects.s3 import S3ObjectStore
-from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api
 from tests.support.figures import Figures
 from tests.support.origin import Origin, Reply
+from tests.support.projects import make_project
 
 pytestmark = pytest.mark.security
 
@@ -81,7 +80,8 @@ def test_s9_no_order_breaks_the_api_or_lands_outside_its_prefix(
     count = FULL_ORDERS if security_full else SHORT_ORDERS
     digest = hashlib.sha256(picture).hexdigest()
     source = origin.serve_family("/hostile-orders/", lambda _: Reply(body=picture))
-    own = f"hostile-{secrets.token_hex(4)}"
+    project, secret = make_project(database)
+    own = project.key_prefix
     before = set(store.list_keys(""))
     answers: Counter[int] = Counter()
     expected: set[str] = set()
@@ -102,7 +102,7 @@ def test_s9_no_order_breaks_the_api_or_lands_outside_its_prefix(
             expected.add(_place(own, asked, answer.json()["data"]["id"]))
 
     with (
-        Api(stack.api_url, _open_project(database, own)) as api,
+        Api(stack.api_url, secret) as api,
         security_figures.row("S9", f"{count} orders made of hostile text") as row,
     ):
         order()
@@ -115,12 +115,6 @@ def test_s9_no_order_breaks_the_api_or_lands_outside_its_prefix(
         # What is drawn hangs on the origin's port, too: of sixty, few may be good.
         share, least = ("a tenth and more", count // 10) if security_full else ("some of it", 1)
         row.note(f"{share} is stored", answers[201], held=answers[201] >= least)
-
-
-def _open_project(database: Database, name: str) -> str:
-    with database.transaction() as connection:
-        project = projects.ensure_project(connection, name, key_prefix=name)
-        return keys.create_key(connection, project.id, "tests")[1]
 
 
 def _place(prefix: str, asked: Mapping[str, object], file_id: str) -> str:

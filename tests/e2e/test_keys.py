@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +10,9 @@ import pytest
 from cli.local import LocalStack
 from ingest.access import Scope
 from ingest.ids import Prefix, make_id
-from storage.records import keys, projects
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.projects import make_project
 from tests.support.waiting import wait_until
 
 LOOKS = ["/files", "/tasks", f"/files/{make_id(Prefix.FILE)}", f"/tasks/{make_id(Prefix.TASK)}"]
@@ -37,10 +36,7 @@ KEEPING = [
 @pytest.fixture(scope="module")
 def admin(stack: LocalStack, database: Database) -> Iterator[Api]:
     """A key that keeps the keys of an empty project."""
-    name = f"project-{secrets.token_hex(4)}"
-    with database.transaction() as connection:
-        project = projects.ensure_project(connection, name, key_prefix=name)
-        _, secret = keys.create_key(connection, project.id, "admin", scopes=[Scope.ADMIN])
+    _, secret = make_project(database, scopes=[Scope.ADMIN])
     with Api(stack.api_url, secret) as api:
         yield api
 

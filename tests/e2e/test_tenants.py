@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from sqlalchemy import text
 from cli.local import LocalStack
 from ingest.access import Scope
 from ingest.ids import Prefix, make_id
-from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.figures import Figures
 from tests.support.origin import Origin
+from tests.support.projects import make_project
 from tests.support.tasks import create_task, wait_for_end
 
 pytestmark = pytest.mark.security
@@ -41,10 +40,7 @@ class Tenant:
     @classmethod
     def open(cls, stack: LocalStack, database: Database, held: ExitStack) -> Self:
         """Make an empty project."""
-        name = f"project-{secrets.token_hex(4)}"
-        with database.transaction() as connection:
-            project = projects.ensure_project(connection, name, key_prefix=name)
-            _, secret = keys.create_key(connection, project.id, "tests", scopes=[Scope.ADMIN])
+        project, secret = make_project(database, scopes=[Scope.ADMIN])
         return cls(held.enter_context(Api(stack.api_url, secret)), project.id)
 
 

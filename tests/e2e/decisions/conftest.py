@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from cli.local import LocalStack
-from storage.records import keys, projects
 from storage.records.database import Database
 from tests.e2e.conftest import MakeStack
 from tests.e2e.decisions.steps import make_path
 from tests.support.api import Api
 from tests.support.origin import Origin, Stall
+from tests.support.projects import make_project
 from tests.support.tasks import create_task, wait_for_end
 
 
@@ -39,9 +39,7 @@ def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
 @pytest.fixture
 def stranger(stack: LocalStack, own_database: Database) -> Iterator[Api]:
     """Somebody of another project."""
-    with own_database.transaction() as connection:
-        project = projects.ensure_project(connection, "stranger", key_prefix="stranger")
-        _, secret = keys.create_key(connection, project.id, "tests")
+    _, secret = make_project(own_database)
     with Api(stack.api_url, secret) as opened:
         yield opened
 
