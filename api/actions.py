@@ -70,7 +70,7 @@ def retry(task_id: str) -> Response:
     with services.database.transaction() as connection:
         order = find_task(connection, project, task_id).order
         name = plan_name(services, connection, project, order)
-        wakes = may_wake(connection, room)
+        wakes = may_wake(connection, project, room)
         task = decisions.reopen(connection, project.id, task_id, name, woken=wakes)
         if task is None:
             status = find_task(connection, project, task_id).status

@@ -52,7 +52,7 @@ def create_task(
     check_connection(services, project, order.url)
     room = services.queue.look()
     with services.database.transaction() as connection:
-        wakes = may_wake(connection, room)
+        wakes = may_wake(connection, project, room)
         task = tasks.create(
             connection,
             project,
@@ -107,9 +107,9 @@ def plan_name(
     return None if order.filename is None else key
 
 
-def may_wake(connection: Connection, room: Room) -> bool:
+def may_wake(connection: Connection, project: Project, room: Room) -> bool:
     """Return whether a task that becomes ready now may be woken past the dispatcher."""
-    return room is Room.FREE and not wakeups.has_backlog(connection)
+    return room is Room.FREE and not wakeups.must_wait(connection, project.id)
 
 
 def announce(services: Services, task_id: str, room: Room, *, wakes: bool) -> None:

@@ -56,7 +56,7 @@ class WakeQueue:
         """Return whether there is room; asked before a transaction, so that none waits for Redis.
 
         A single file is sent at once that way; with a backlog before it, it has to take its turn
-        (:func:`storage.records.wakeups.has_backlog`).
+        (:func:`storage.records.wakeups.must_wait`).
         """
         try:
             queued = self._signals.count_queued(INGEST_QUEUE)

@@ -69,8 +69,35 @@ _COUNT_FLYING = text(f"""
 
 _READ_LIMITS = text("SELECT id, max_running FROM projects WHERE max_running IS NOT NULL")
 
-# In an order, so that the index is walked and not a table full of tasks that have ended.
-_HAS_BACKLOG = text(f"SELECT id FROM tasks WHERE {_READY} ORDER BY - priority LIMIT 1")  # noqa: S608
+# The ready tasks of a project that is full are in nobody's way: they are jumped over, one priority
+# at a time. Which projects are full is found out only where there are ready tasks, and for the
+# project that asks only if it has a limit.
+_MUST_WAIT = text(f"""
+    WITH RECURSIVE flying AS MATERIALIZED (
+        SELECT project_id FROM tasks WHERE status = 'processing'
+        UNION ALL SELECT project_id FROM tasks WHERE {_WOKEN}
+    ), full_projects AS MATERIALIZED (
+        SELECT id FROM projects LEFT JOIN flying ON project_id = id
+        WHERE max_running IS NOT NULL GROUP BY id HAVING count(project_id) >= max_running
+    ), ahead AS (
+        (SELECT - priority AS rank, project_id,
+            project_id IN (SELECT id FROM full_projects) AS is_full FROM tasks
+         WHERE {_READY} ORDER BY - priority, project_id, source_host LIMIT 1)
+        UNION ALL
+        SELECT rank, project_id, project_id IN (SELECT id FROM full_projects) FROM (
+            SELECT following.* FROM ahead, LATERAL (
+                SELECT - priority AS rank, project_id FROM tasks
+                WHERE {_READY} AND (- priority, project_id) > (ahead.rank, ahead.project_id)
+                ORDER BY - priority, project_id, source_host LIMIT 1
+            ) AS following
+            WHERE ahead.is_full
+        ) AS behind
+    )
+    SELECT EXISTS (SELECT FROM ahead WHERE NOT is_full) OR (
+        SELECT CASE WHEN max_running IS NULL THEN false
+            ELSE id IN (SELECT id FROM full_projects) END
+        FROM projects WHERE id = :project_id)
+""")  # noqa: S608 - constants
 
 # Each step of a recursion is one jump: the first entry of the index behind the group before.
 _SCAN = text(f"""
@@ -178,9 +205,14 @@ def count_woken(connection: Connection) -> int:
     return count
 
 
-def has_backlog(connection: Connection) -> bool:
-    """Return whether there are ready tasks, behind which another has to wait its turn."""
-    return connection.execute(_HAS_BACKLOG).first() is not None
+def must_wait(connection: Connection, project_id: str) -> bool:
+    """Return whether another task of a project has to wait its turn.
+
+    It does while its project has as many in flight as may run, and behind the ready tasks of
+    projects that may run more.
+    """
+    waits: bool = connection.execute(_MUST_WAIT, {"project_id": project_id}).scalar_one()
+    return waits
 
 
 def pick(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import Connection, select, text, update
 
-from ingest.model import Order, Project
+from ingest.model import Limits, Order, Project
 from storage.records import projects, tasks, wakeups
 from storage.records.database import Database
 from storage.records.tables import tasks as table
@@ -56,6 +56,16 @@ def wish(records: Database, project: Project) -> Wish:
 def _pick(records: Database, room: int, host_limit: int = 0) -> list[str]:
     with records.transaction() as connection:
         return list(wakeups.pick(connection, room, host_limit)[0])
+
+
+def _must_wait(records: Database, project: Project) -> bool:
+    with records.transaction() as connection:
+        return wakeups.must_wait(connection, project.id)
+
+
+def _limit(records: Database, project: Project, max_running: int) -> None:
+    with records.transaction() as connection:
+        projects.set_limits(connection, project.id, Limits(max_running=max_running))
 
 
 def _fill(connection: Connection, project: Project, count: int, hosts: int = 1) -> None:
@@ -178,15 +188,42 @@ def test_lost_wake_ups_are_forgotten_oldest_first_and_no_more_than_asked(
 
 
 def test_a_backlog_is_what_is_ready_and_not_woken(
-    records: Database, make_task: MakeTask, claim: Claim, wish: Wish
+    records: Database, project: Project, make_task: MakeTask, claim: Claim, wish: Wish
 ) -> None:
     make_task(woken=True)
     claim(make_task())
-    with records.transaction() as connection:
-        assert not wakeups.has_backlog(connection)
+    assert not _must_wait(records, project)
     wish()
-    with records.transaction() as connection:
-        assert wakeups.has_backlog(connection)
+    assert _must_wait(records, project)
+
+
+def test_the_backlog_of_full_projects_is_in_nobodys_way(
+    records: Database, project: Project, others: list[Project], wish: Wish
+) -> None:
+    first, second = others[:2]
+    for full in (first, second):
+        _limit(records, full, 1)
+        for priority in (-1, 0, 1):
+            # One of them is woken, and fills its project.
+            wish(of=full, priority=priority)
+    assert len(_pick(records, 9)) == 2
+    assert not _must_wait(records, project)
+    # Their own wait, and so does everybody behind what may run.
+    assert _must_wait(records, first)
+    wish(of=others[2], priority=-2)
+    assert _must_wait(records, project)
+    assert len(_pick(records, 9)) == 1
+    assert not _must_wait(records, project)
+    _limit(records, second, 2)
+    assert _must_wait(records, project)
+
+
+def test_a_project_that_may_run_nothing_waits_before_it_has_a_task(
+    records: Database, project: Project, others: list[Project]
+) -> None:
+    _limit(records, others[0], 0)
+    assert _must_wait(records, others[0])
+    assert not _must_wait(records, project)
 
 
 def test_a_row_that_somebody_holds_is_passed_over_and_not_waited_for(
@@ -272,6 +309,24 @@ def test_a_full_host_with_20000_pending_costs_nothing(
         ).scalar_one()
 
 
+def test_a_full_project_with_20000_pending_costs_nothing(
+    records: Database, project: Project, others: list[Project], wish: Wish, make_task: MakeTask
+) -> None:
+    _limit(records, project, 2)
+    for _ in range(2):
+        make_task(woken=True)
+    with records.transaction() as connection:
+        _fill(connection, project, 20_000)
+        connection.execute(text("ANALYZE tasks"))
+    assert not _must_wait(records, others[0])
+    theirs = wish("host-1", of=others[0])
+    assert sum(_count_read(records, 16, 0)) < 60
+    with records.transaction() as connection:
+        assert connection.execute(
+            select(table.c.woken.is_not(None)).where(table.c.id == theirs)
+        ).scalar_one()
+
+
 class _Read(NamedTuple):
     """How many rows of ``tasks`` PostgreSQL has read for this session."""
 
@@ -287,7 +342,7 @@ def _count_read(records: Database, room: int, host_limit: int) -> _Read:
         wakeups.ready_due(connection)
         wakeups.forget_lost(connection, 60, room)
         wakeups.count_woken(connection)
-        wakeups.has_backlog(connection)
+        wakeups.must_wait(connection, "prj_unlimited")
         wakeups.pick(connection, room, host_limit)
         after = _read_counters(connection)
     return _Read(after.by_scan - before.by_scan, after.by_index - before.by_index)
