@@ -42,7 +42,9 @@ class ProjectUsage(BaseModel):
     """What a project takes now."""
 
     running: int
-    stored_bytes: int | None = Field(description="Null where there is no limit of them.")
+    pending: int = Field(description="Tasks that wait: for their turn, or for their next attempt.")
+    files: int
+    stored_bytes: int
 
 
 class ProjectResource(BaseModel):
@@ -63,7 +65,12 @@ def show_project(project: Project, limits: Limits, usage: Usage) -> ProjectResou
         name=project.name,
         prefix=project.key_prefix,
         limits=ProjectLimits(running=limits.max_running, stored_bytes=limits.max_stored_bytes),
-        usage=ProjectUsage(running=usage.running, stored_bytes=usage.stored_bytes),
+        usage=ProjectUsage(
+            running=usage.running,
+            pending=usage.pending,
+            files=usage.files,
+            stored_bytes=usage.stored_bytes,
+        ),
     )
 
 

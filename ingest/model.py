@@ -39,10 +39,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a project takes. ``stored_bytes`` is None where it has no limit of them."""
+    """What a project takes: its tasks that run and that wait, its files and their bytes."""
 
     running: int
-    stored_bytes: int | None
+    pending: int
+    files: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,11 +129,14 @@ def list_projects(*, as_json: bool) -> None:
             "name": project.name,
             "prefix": project.key_prefix,
             "running": _show_share(usage.running, limits.max_running, str),
+            "pending": usage.pending,
+            "files": usage.files,
             "stored": _show_share(usage.stored_bytes, limits.max_stored_bytes, _show_size),
         }
         for project, limits, usage in found
     ]
-    show_table({name.upper(): name for name in ("id", "name", "prefix", "running", "stored")}, rows)
+    shown = ("id", "name", "prefix", "running", "pending", "files", "stored")
+    show_table({name.upper(): name for name in shown}, rows)
 
 
 @projects.command("limit")
@@ -156,8 +159,12 @@ def limit_project(
     def is_named(option: str) -> bool:
         return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
+    if not is_named("max_running") and not is_named("max_stored"):
+        raise click.UsageError("Say what to limit: --max-running, --max-stored or both.")
     with open_database() as connection:
         project = choose_project(connection, name)
+        # What is not named stays, also where somebody else sets that in the same moment.
+        records.hold_alone(connection, project.id)
         before, _ = records.read_limits(connection, project.id)
         limits = Limits(
             max_running if is_named("max_running") else before.max_running,
@@ -175,9 +182,7 @@ def limit_project(
     say(f"{project.name} may run {running} tasks at once and store {stored} bytes.")
 
 
-def _show_share(taken: int | None, limit: int | None, show: Callable[[int], str]) -> str | None:
-    if taken is None:
-        return None
+def _show_share(taken: int, limit: int | None, show: Callable[[int], str]) -> str:
     return show(taken) if limit is None else f"{show(taken)} of {show(limit)}"
 
 
@@ -195,6 +200,8 @@ def _describe(project: Project, limits: Limits, usage: Usage) -> dict[str, objec
         "prefix": project.key_prefix,
         "running": usage.running,
         "max_running": limits.max_running,
+        "pending": usage.pending,
+        "files": usage.files,
         "stored_bytes": usage.stored_bytes,
         "max_stored_bytes": limits.max_stored_bytes,
     }

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from ingest.errors import ConflictError
 from ingest.ids import Prefix, make_id
 from ingest.model import Limits, Project, Usage
-from storage.records.tables import PROCESSING, files, projects, tasks
+from storage.records.tables import files, projects
 
 _IS_PLACE_OF_ANOTHER = text("""
     SELECT EXISTS (
@@ -27,6 +27,20 @@ _HAS_FILES = text(
     "SELECT EXISTS (SELECT FROM names WHERE starts_with(object_key, :key_prefix || '/'))"
 )
 _HOLD = text("SELECT FROM projects WHERE id = :project_id FOR KEY SHARE")
+# One statement, so that all of it is of one moment.
+_READ_LIMITS = text("""
+    SELECT max_running, max_stored_bytes, stored_bytes,
+        (SELECT count(*) FROM tasks WHERE project_id = :project_id AND status = 'processing')
+            AS running,
+        (SELECT count(*) FROM tasks WHERE project_id = :project_id AND status = 'pending')
+            AS pending,
+        stored.files, stored.found_bytes
+    FROM projects, LATERAL (
+        SELECT count(*) AS files, CAST(coalesce(sum(filesize_bytes), 0) AS bigint) AS found_bytes
+        FROM files WHERE project_id = :project_id
+    ) AS stored
+    WHERE projects.id = :project_id
+""")
 _GIVE_BACK = text("""
     UPDATE projects SET stored_bytes = stored_bytes - :size_bytes
     WHERE id = :project_id AND max_stored_bytes IS NOT NULL
@@ -95,9 +109,15 @@ def list_projects(connection: Connection) -> Sequence[Project]:
     ]
 
 
+def hold_alone(connection: Connection, project_id: str) -> None:
+    """Let nobody else set the project's limits, complete or delete its files, or order more of
+    them, before this transaction ends."""
+    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+
+
 def set_limits(connection: Connection, project_id: str, limits: Limits) -> None:
     """Set what a project may take from now on; what it has taken is counted anew."""
-    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+    hold_alone(connection, project_id)
     stored = select(func.coalesce(func.sum(files.c.filesize_bytes), 0)).where(
         files.c.project_id == project_id
     )
@@ -116,12 +136,12 @@ def set_limits(connection: Connection, project_id: str, limits: Limits) -> None:
 
 def read_limits(connection: Connection, project_id: str) -> tuple[Limits, Usage]:
     """Return what a project may take, and what it has taken."""
-    row = connection.execute(select(projects).where(projects.c.id == project_id)).one()
-    running = connection.execute(
-        select(func.count()).where(tasks.c.project_id == project_id, tasks.c.status == PROCESSING)
-    ).scalar_one()
-    stored_bytes = None if row.max_stored_bytes is None else row.stored_bytes
-    return _to_limits(row), Usage(running, stored_bytes)
+    row = connection.execute(_READ_LIMITS, {"project_id": project_id}).one()
+    stored_bytes = row.found_bytes if row.max_stored_bytes is None else row.stored_bytes
+    return (
+        Limits(row.max_running, row.max_stored_bytes),
+        Usage(row.running, row.pending, row.files, stored_bytes),
+    )
 
 
 def hold(connection: Connection, project_id: str) -> None:
@@ -136,7 +156,3 @@ def give_back(connection: Connection, project_id: str, size_bytes: int) -> None:
 
 def _to_project(row: Row[tuple[object, ...]]) -> Project:
     return Project(row.id, row.name, row.key_prefix)
-
-
-def _to_limits(row: Row[tuple[object, ...]]) -> Limits:
-    return Limits(row.max_running, row.max_stored_bytes)

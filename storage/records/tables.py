@@ -203,7 +203,8 @@ files = Table(
     Column("media", _Json, nullable=False),
     _created(),
     _updated(),
-    Index("files_project_id_idx", "project_id", "id"),
+    # With the sizes, so that what a project stores is added up from the index alone.
+    Index("files_usage_idx", "project_id", "id", postgresql_include=["filesize_bytes"]),
     Index("files_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
 )
 

@@ -153,9 +153,14 @@ def test_a_project_has_keys_limits_and_a_place_of_its_own(
         for one in json.loads(terminal.run("projects", "list", "--json").stdout)
         if one["name"] == "archive"
     ]
-    assert (shown["running"], shown["stored_bytes"]) == (0, file["filesize"])
+    assert [shown[name] for name in ("running", "pending", "files", "stored_bytes")] == [
+        0,
+        0,
+        1,
+        file["filesize"],
+    ]
     people = terminal.run("projects", "list").stdout
-    assert re.search(r"archive +archive +0 of 8 +[0-9.]+ KiB of 500 GiB", people)
+    assert re.search(r"archive +archive +0 of 8 +0 +1 +[0-9.]+ KiB of 500 GiB", people)
     named = str(made["id"])
     limited = terminal.run_json("projects", "limit", named, "--max-running", "none")
     assert (limited["max_running"], limited["max_stored_bytes"]) == (None, 500 * 1024**3)
@@ -180,6 +185,7 @@ def test_a_project_has_keys_limits_and_a_place_of_its_own(
         ("projects", "create", "b", "--prefix", ".."),
         ("projects", "create", ""),
         ("projects", "create", str(made["id"])),
+        ("projects", "limit", "archive"),
         ("projects", "limit", "archive", "--max-running", "-1"),
         ("projects", "limit", "archive", "--max-running", "8GiB"),
         ("projects", "limit", "archive", "--max-stored", "much"),

@@ -15,6 +15,7 @@ from storage.records import projects
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Generated, Origin, Stall
+from tests.support.padding import pad_mp4
 from tests.support.projects import make_project
 from tests.support.tasks import create_task, read_task, wait_for_end
 from tests.support.waiting import wait_until
@@ -50,6 +51,11 @@ def _read_usage(api: Api) -> JsonDict:
     return cast("JsonDict", read_object(api.get("/project"))["usage"])
 
 
+def _read_stored(api: Api) -> tuple[object, object]:
+    usage = _read_usage(api)
+    return usage["files"], usage["stored_bytes"]
+
+
 def test_a_project_that_is_full_is_told_so_before_during_and_after(
     tenant: MakeTenant,
     limit: Limit,
@@ -67,9 +73,9 @@ def test_a_project_that_is_full_is_told_so_before_during_and_after(
         project.key_prefix,
     )
     assert shown["limits"] == {"running": None, "stored_bytes": size + 1}
-    assert shown["usage"] == {"running": 0, "stored_bytes": 0}
+    assert shown["usage"] == {"running": 0, "pending": 0, "files": 0, "stored_bytes": 0}
     first = read_object(api.post("/files", {"url": picture_url}), 201)
-    assert _read_usage(api) == {"running": 0, "stored_bytes": size}
+    assert _read_stored(api) == (1, size)
     # One byte is left: what comes is refused as soon as it is seen to be longer.
     order = {"url": picture_url, "folder": "late", "filename": "a.jpg"}
     failed = read_error(api.post("/files", order), 422, "quota_exceeded")
@@ -84,11 +90,44 @@ def test_a_project_that_is_full_is_told_so_before_during_and_after(
         read_error(api.post(path, body), 403, "quota_exceeded")
     assert read_list(api.get("/tasks?status=pending"))[1]["total"] == 0
     assert api.delete(f"/files/{first['id']}").status_code == 204
-    assert _read_usage(api) == {"running": 0, "stored_bytes": 0}
+    assert _read_stored(api) == (0, 0)
     # What failed for it goes on where there is room again.
     done = read_object(api.send("POST", f"/tasks/{failed['task_id']}/retry"))
     assert wait_for_end(api, done)["status"] == "complete"
-    assert _read_usage(api) == {"running": 0, "stored_bytes": size}
+    assert _read_stored(api) == (1, size)
+
+
+@pytest.mark.parametrize("size_bytes", [None, 24 * 1024**2], ids=["one piece", "parts"])
+def test_of_two_that_run_and_do_not_both_fit_one_fails_and_leaves_nothing(
+    size_bytes: int | None,
+    tenant: MakeTenant,
+    store: S3ObjectStore,
+    origin: Origin,
+    picture: bytes,
+    video: bytes,
+) -> None:
+    body = video if size_bytes is None else pad_mp4(video, size_bytes)
+    size_bytes = size_bytes or len(video)
+    # Either would fit, as far as anybody knows when they begin.
+    api, project = tenant(Limits(max_stored_bytes=size_bytes + len(picture) - 1))
+    stall = Stall(at_bytes=size_bytes - 100)
+    late = {
+        "kind": "ingest",
+        "url": origin.serve(f"/limits/late-{size_bytes}.mp4", body, stall=stall),
+        "filename": "late.mp4",
+    }
+    task = read_object(api.post("/tasks", late), 201)
+    assert stall.reached.wait(10)
+    first = origin.serve("/limits/first.jpg", picture)
+    read_object(api.post("/files", {"url": first, "filename": "first.jpg"}), 201)
+    stall.released.set()
+    failed = wait_for_end(api, task)
+    error = cast("JsonDict", failed["error"])
+    assert (error["code"], error["retryable"]) == ("quota_exceeded", False)
+    assert _read_stored(api) == (1, len(picture))
+    prefix = f"{project.key_prefix}/"
+    assert list(store.list_keys(prefix)) == [f"{prefix}first.jpg"]
+    assert list(store.list_uploads(prefix)) == []
 
 
 def test_no_more_of_a_project_run_at_once_than_may_and_others_run_beside(
@@ -107,7 +146,8 @@ def test_no_more_of_a_project_run_at_once_than_may_and_others_run_beside(
     other = create_task(api, origin.serve("/limits/other.jpg", picture))
     assert wait_for_end(api, other)["status"] == "complete"
     assert [read_task(limited, task)["status"] for task in tasks].count("processing") == 1
-    assert _read_usage(limited) == {"running": 1, "stored_bytes": None}
+    usage = _read_usage(limited)
+    assert (usage["running"], usage["pending"], usage["stored_bytes"]) == (1, 2, 0)
     waiting = list(stalls)
     while waiting:
         assert sum(one.reached.is_set() for one in waiting) == 1

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
-from ingest.errors import ConflictError, QuotaExceeded
-from ingest.model import Lease, Limits, Project, Task
+from ingest.errors import ConflictError, DatabaseUnavailable, QuotaExceeded
+from ingest.model import Lease, Limits, Project, Task, Usage
 from ingest.states import Status
 from storage.records import completions, files, keys, projects, tasks, wakeups
 from storage.records.database import Database
 from storage.records.tables import files as files_table
+from storage.records.tables import projects as projects_table
 from tests.integration.examples import (
     Claim,
     MakeTask,
@@ -25,6 +27,7 @@ from tests.integration.examples import (
     make_file,
     measure_wait_s,
     read_task,
+    retry_later,
     try_claim,
 )
 
@@ -44,7 +47,7 @@ def set_limits(records: Database, project: Project) -> SetLimits:
     return set_them
 
 
-def _read_stored(records: Database, project: Project) -> tuple[int | None, int]:
+def _read_stored(records: Database, project: Project) -> tuple[int, int]:
     """Return what is counted, and what there is."""
     with records.transaction() as connection:
         _, usage = projects.read_limits(connection, project.id)
@@ -75,6 +78,26 @@ def test_however_many_claim_at_once_no_more_of_a_project_run_than_may(
     for task in put_off:
         let_wait_end(records, task)
     assert [try_claim(records, task) is not None for task in put_off[:3]] == [True, False, False]
+
+
+def test_limits_of_hosts_and_projects_hold_together_and_nobody_waits_for_ever(
+    records: Database, make_task: MakeTask, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_running=5))
+    # Four for each of three hosts, claimed across each other.
+    made = [make_task(url=f"http://host-{number % 3}.invalid/a") for number in range(12)]
+    start = threading.Barrier(12)
+
+    def claim(task: Task) -> Lease | None:
+        start.wait(10)
+        return try_claim(records, task, host_limit=2)
+
+    with ThreadPoolExecutor(12) as pool:
+        leases = [lease for lease in pool.map(claim, made) if lease is not None]
+    on_hosts = Counter(lease.task.order.url for lease in leases)
+    # Three hosts of two would be six.
+    assert sum(on_hosts.values()) == 5
+    assert max(on_hosts.values()) == 2
 
 
 def test_the_limit_of_one_project_holds_no_other_up(
@@ -219,7 +242,116 @@ def test_a_project_without_a_limit_counts_nothing(
     lease = claim(make_task())
     assert lease.room_bytes is None
     assert complete_task(records, lease)
-    assert _read_stored(records, project) == (None, FILE_BYTES)
+    with records.transaction() as connection:
+        assert connection.execute(select(projects_table.c.stored_bytes)).scalar_one() == 0
+    # It is added up where somebody asks.
+    assert _read_stored(records, project) == (FILE_BYTES, FILE_BYTES)
+
+
+def test_what_a_project_takes_is_told_with_a_limit_and_without(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    with records.transaction() as connection:
+        other = projects.ensure_project(connection, "other", "other")
+    for _ in range(2):
+        assert complete_task(records, claim(make_task()))
+    assert fail_task(records, claim(make_task()))
+    for _ in range(3):
+        claim(make_task())
+    waiting = make_task()
+    assert retry_later(records, claim(waiting))
+    make_task(woken=True)
+    for limits in (Limits(), Limits(5, 10**6)):
+        set_limits(limits)
+        with records.transaction() as connection:
+            assert projects.read_limits(connection, project.id) == (
+                limits,
+                Usage(running=3, pending=2, files=2, stored_bytes=2 * FILE_BYTES),
+            )
+            assert projects.read_limits(connection, other.id) == (Limits(), Usage(0, 0, 0, 0))
+
+
+def test_adding_up_what_a_project_stores_reads_no_file(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project
+) -> None:
+    for _ in range(40):
+        assert complete_task(records, claim(make_task()))
+    with records.transaction() as connection:
+        # A table this small is read whole unless told otherwise.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        query = "SELECT sum(filesize_bytes), count(*) FROM files WHERE project_id = :project_id"
+        plan = connection.execute(text(f"EXPLAIN {query}"), {"project_id": project.id})
+        assert any("Index Only Scan using files_usage_idx" in line for line in plan.scalars())
+
+
+def test_a_file_that_many_delete_at_once_is_given_back_once(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_stored_bytes=10**6))
+    gone, *kept = [claim(make_task()) for _ in range(7)]
+    assert complete_task(records, gone)
+    start = threading.Barrier(12)
+
+    def delete() -> bool:
+        start.wait(10)
+        with records.transaction() as connection:
+            removed = files.remove(connection, project.id, gone.task.file_id)
+            if removed is not None:
+                projects.give_back(connection, project.id, removed[1])
+        return removed is not None
+
+    def complete(lease: Lease) -> bool:
+        start.wait(10)
+        return complete_task(records, lease)
+
+    with ThreadPoolExecutor(12) as pool:
+        deleted = [pool.submit(delete) for _ in range(6)]
+        completed = [pool.submit(complete, lease) for lease in kept]
+        assert sum(one.result(20) for one in deleted) == 1
+        assert all(one.result(20) for one in completed)
+    assert _read_stored(records, project) == (6 * FILE_BYTES, 6 * FILE_BYTES)
+
+
+def test_a_connection_that_dies_before_its_commit_has_counted_nothing(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    set_limits(Limits(max_stored_bytes=FILE_BYTES))
+    lease = claim(make_task())
+
+    def die() -> None:
+        with records.transaction() as dying:
+            assert completions.complete(dying, lease, make_file(lease), FILE_BYTES)
+            session = dying.execute(select(func.pg_backend_pid())).scalar_one()
+            with records.transaction() as connection:
+                connection.execute(select(func.pg_terminate_backend(session, 5000)))
+
+    with pytest.raises(DatabaseUnavailable):
+        die()
+    assert _read_stored(records, project) == (0, 0)
+    assert complete_task(records, lease)
+
+
+def test_two_who_set_one_limit_each_set_both(
+    records: Database, project: Project, set_limits: SetLimits
+) -> None:
+    def lift_running() -> None:
+        with records.transaction() as connection:
+            projects.hold_alone(connection, project.id)
+            before, _ = projects.read_limits(connection, project.id)
+            projects.set_limits(connection, project.id, replace(before, max_running=None))
+
+    set_limits(Limits(4, 1000))
+    with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
+        projects.hold_alone(connection, project.id)
+        other = pool.submit(lift_running)
+        with pytest.raises(TimeoutError):
+            other.result(0.2)
+        projects.set_limits(connection, project.id, Limits(4, 2000))
+        connection.commit()
+        other.result(10)
+    with records.transaction() as connection:
+        assert projects.read_limits(connection, project.id)[0] == Limits(None, 2000)
 
 
 def test_a_key_knows_when_its_project_is_full(

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from api.app import create_app
 from api.resources import FileResource, TaskResource
 from api.schemas import FileListing, KeyRequest, TaskListing, TaskRequest
-from api.tenancy import NewKeyResource, ProjectResource
+from api.tenancy import NewKeyResource, ProjectLimits, ProjectResource, ProjectUsage
 from ingest import errors
 from ingest.environ import load_settings
 from ingest.errors import HeadraceError, IngestError, RequestError, ServiceError
@@ -92,7 +92,8 @@ def test_every_field_of_a_project_is_shown() -> None:
     (shown,) = find_blocks(_read_section("### GET /project"), "json")
     project = json.loads(shown.text)
     assert list(project) == list(ProjectResource.model_fields)
-    assert project["limits"].keys() == project["usage"].keys() == {"running", "stored_bytes"}
+    assert list(project["limits"]) == list(ProjectLimits.model_fields)
+    assert list(project["usage"]) == list(ProjectUsage.model_fields)
 
 
 @pytest.mark.parametrize(
