@@ -11,6 +11,7 @@ import pytest
 
 from ingest.errors import (
     IngestError,
+    QuotaExceeded,
     SourceChanged,
     SourceInvalid,
     SourceNotFound,
@@ -122,6 +123,26 @@ def test_a_source_that_announces_nothing_is_counted() -> None:
     source = open_answers(FakeAnswer(pieces=iter([bytes(600), bytes(600)])))
     with pytest.raises(SourceTooLarge):
         source.fill(bytearray(2000))
+
+
+def test_a_source_that_announces_more_than_its_project_may_store_is_refused_at_once() -> None:
+    egress = FakeEgress(FakeAnswer(200, length("101")), FakeAnswer(200, length("100")))
+    limits = replace(LIMITS, room_bytes=100)
+    with pytest.raises(QuotaExceeded):
+        open_source(cast("Egress", egress), URL, limits, Clock())
+    assert open_source(cast("Egress", egress), URL, limits, Clock()).size_bytes == 100
+
+
+@pytest.mark.parametrize(("room_bytes", "read_bytes"), [(100, 100), (99, 60), (0, 0)])
+def test_a_source_that_announces_nothing_is_read_as_far_as_its_project_has_room(
+    room_bytes: int, read_bytes: int
+) -> None:
+    egress = FakeEgress(FakeAnswer(pieces=[bytes(60), bytes(40), bytes(1)]))
+    limits = replace(LIMITS, room_bytes=room_bytes)
+    source = open_source(cast("Egress", egress), URL, limits, Clock())
+    with pytest.raises(QuotaExceeded):
+        source.fill(bytearray(200))
+    assert source.received_bytes == read_bytes
 
 
 def test_a_body_is_read_to_its_announced_end() -> None:
