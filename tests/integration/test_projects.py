@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from ingest.errors import ConflictError, DatabaseUnavailable, QuotaExceeded
 from ingest.model import Lease, Limits, Project, Task, Usage
 from ingest.states import Status
-from storage.records import completions, files, keys, projects, tasks, wakeups
+from storage.records import claims, completions, files, keys, projects, tasks, wakeups
 from storage.records.database import Database
 from storage.records.tables import files as files_table
 from storage.records.tables import projects as projects_table
@@ -78,6 +78,28 @@ def test_however_many_claim_at_once_no_more_of_a_project_run_than_may(
     for task in put_off:
         let_wait_end(records, task)
     assert [try_claim(records, task) is not None for task in put_off[:3]] == [True, False, False]
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["commits", "rolls back"])
+def test_a_claim_waits_for_the_one_before_it_to_count_it(
+    commits: bool,  # noqa: FBT001
+    records: Database,
+    make_task: MakeTask,
+    set_limits: SetLimits,
+) -> None:
+    set_limits(Limits(max_running=1))
+    # Nothing but their project is the same, not even the worker.
+    first, second = make_task(url="http://one.invalid/"), make_task(url="http://two.invalid/")
+    with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
+        assert claims.claim(connection, first.id, "worker-1", 60) is not None
+        other = pool.submit(try_claim, records, second, "worker-2")
+        with pytest.raises(TimeoutError):
+            other.result(0.3)
+        if commits:
+            connection.commit()
+        else:
+            connection.rollback()
+        assert (other.result(10) is None) == commits
 
 
 def test_limits_of_hosts_and_projects_hold_together_and_nobody_waits_for_ever(
@@ -234,6 +256,38 @@ def test_a_limit_that_waits_for_a_file_to_come_counts_it(
         connection.commit()
         setting.result(10)
     assert _read_stored(records, project) == (FILE_BYTES, FILE_BYTES)
+
+
+def test_a_file_that_comes_while_a_limit_is_set_waits_and_is_counted(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project
+) -> None:
+    lease = claim(make_task())
+    with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
+        projects.set_limits(connection, project.id, Limits(max_stored_bytes=100))
+        # It begins before the limit is there, and ends after it.
+        completing = pool.submit(complete_task, records, lease)
+        with pytest.raises(TimeoutError):
+            completing.result(0.3)
+        connection.commit()
+        assert completing.result(10)
+    assert _read_stored(records, project) == (FILE_BYTES, FILE_BYTES)
+
+
+def test_a_limit_that_waits_for_a_file_to_go_does_not_count_it(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project, set_limits: SetLimits
+) -> None:
+    lease = claim(make_task())
+    assert complete_task(records, lease)
+    with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
+        removed = files.remove(connection, project.id, lease.task.file_id)
+        assert removed is not None
+        projects.give_back(connection, project.id, removed[1])
+        setting = pool.submit(set_limits, Limits(max_stored_bytes=100))
+        with pytest.raises(TimeoutError):
+            setting.result(0.3)
+        connection.commit()
+        setting.result(10)
+    assert _read_stored(records, project) == (0, 0)
 
 
 def test_a_project_without_a_limit_counts_nothing(
