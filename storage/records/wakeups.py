@@ -59,11 +59,12 @@ _NOTE_WOKEN = text(f"""
 
 _WOKEN = "status = 'pending' AND woken IS NOT NULL"
 _COUNT_WOKEN = text(f"SELECT count(*) FROM tasks WHERE {_WOKEN}")  # noqa: S608 - constants
+_FLYING = f"""
+    SELECT project_id, source_host FROM tasks WHERE status = 'processing'
+    UNION ALL SELECT project_id, source_host FROM tasks WHERE {_WOKEN}
+"""  # noqa: S608 - constants
 _COUNT_FLYING = text(f"""
-    SELECT project_id, source_host, count(*) FROM (
-        SELECT project_id, source_host FROM tasks WHERE status = 'processing'
-        UNION ALL SELECT project_id, source_host FROM tasks WHERE {_WOKEN}
-    ) AS flying
+    SELECT project_id, source_host, count(*) FROM ({_FLYING}) AS flying
     GROUP BY project_id, source_host
 """)  # noqa: S608 - constants
 
@@ -73,10 +74,7 @@ _READ_LIMITS = text("SELECT id, max_running FROM projects WHERE max_running IS N
 # at a time. Which projects are full is found out only where there are ready tasks, and for the
 # project that asks only if it has a limit.
 _MUST_WAIT = text(f"""
-    WITH RECURSIVE flying AS MATERIALIZED (
-        SELECT project_id FROM tasks WHERE status = 'processing'
-        UNION ALL SELECT project_id FROM tasks WHERE {_WOKEN}
-    ), full_projects AS MATERIALIZED (
+    WITH RECURSIVE flying AS MATERIALIZED ({_FLYING}), full_projects AS MATERIALIZED (
         SELECT id FROM projects LEFT JOIN flying ON project_id = id
         WHERE max_running IS NOT NULL GROUP BY id HAVING count(project_id) >= max_running
     ), ahead AS (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import TypeVar
 
 from sqlalchemy import func, select, update
 
@@ -16,6 +19,8 @@ from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
 
+A = TypeVar("A")
+R = TypeVar("R")
 # What the fixtures of the same names in lower case are; see conftest.py.
 MakeTask = Callable[..., Task]
 Claim = Callable[..., Lease]
@@ -156,3 +161,15 @@ def release_expired(records: Database) -> dict[str, Status]:
     """Release the leases that have run out; return what became of their tasks."""
     with records.transaction() as connection:
         return dict(leases.release_expired(connection))
+
+
+def do_at_once(action: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
+    """Call an action with each argument, all in the same moment; return what each call did."""
+    start = threading.Barrier(len(arguments))
+
+    def do(argument: A) -> R:
+        start.wait(10)
+        return action(argument)
+
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(do, arguments))

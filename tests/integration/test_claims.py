@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from sqlalchemy import text
 
@@ -17,6 +14,7 @@ from tests.integration.examples import (
     Claim,
     MakeTask,
     complete_task,
+    do_at_once,
     fail_task,
     let_wait_end,
     list_attempts,
@@ -96,15 +94,12 @@ def test_of_many_who_claim_at_once_one_gets_the_lease(
     records: Database, make_task: MakeTask
 ) -> None:
     task = make_task()
-    start = threading.Barrier(8)
 
     def claim(number: int) -> Lease | None:
-        start.wait(10)
         with records.transaction() as connection:
             return claims.claim(connection, task.id, f"worker-{number}", 60)
 
-    with ThreadPoolExecutor(8) as pool:
-        leases = [lease for lease in pool.map(claim, range(8)) if lease is not None]
+    leases = [lease for lease in do_at_once(claim, range(8)) if lease is not None]
     assert len(leases) == 1
     assert read_task(records, task).attempt == 1
 
@@ -198,14 +193,11 @@ def test_of_many_who_claim_from_one_host_at_once_as_many_as_may_get_a_lease(
     records: Database, make_task: MakeTask
 ) -> None:
     made = [make_task() for _ in range(8)]
-    start = threading.Barrier(8)
 
     def claim(task: Task) -> bool:
-        start.wait(10)
         return try_claim(records, task, f"worker-{task.id}", host_limit=3) is not None
 
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(claim, made)).count(True) == 3
+    assert do_at_once(claim, made).count(True) == 3
 
 
 @pytest.mark.parametrize(
@@ -256,11 +248,8 @@ def test_of_suspects_that_a_worker_claims_at_once_one_gets_a_lease(
     made = [make_task() for _ in range(4)]
     for task in made:
         _lose_leases(records, claim, task, 2)
-    start = threading.Barrier(4)
 
     def take(task: Task) -> bool:
-        start.wait(10)
         return try_claim(records, task) is not None
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(take, made)).count(True) == 1
+    assert do_at_once(take, made).count(True) == 1

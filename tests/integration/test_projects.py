@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, text
@@ -22,6 +22,7 @@ from tests.integration.examples import (
     Claim,
     MakeTask,
     complete_task,
+    do_at_once,
     fail_task,
     let_wait_end,
     make_file,
@@ -55,19 +56,18 @@ def _read_stored(records: Database, project: Project) -> tuple[int, int]:
         return usage.stored_bytes, connection.execute(query).scalar_one()
 
 
+def _claim_at_once(records: Database, made: Sequence[Task], host_limit: int = 0) -> list[Lease]:
+    """Claim each task in the same moment; return the leases that were to be had."""
+    taken = do_at_once(lambda task: try_claim(records, task, host_limit=host_limit), made)
+    return [lease for lease in taken if lease is not None]
+
+
 def test_however_many_claim_at_once_no_more_of_a_project_run_than_may(
     records: Database, make_task: MakeTask, set_limits: SetLimits
 ) -> None:
     set_limits(Limits(max_running=3))
     made = [make_task(url=f"http://host-{number}.invalid/a") for number in range(12)]
-    start = threading.Barrier(12)
-
-    def claim(task: Task) -> Lease | None:
-        start.wait(10)
-        return try_claim(records, task)
-
-    with ThreadPoolExecutor(12) as pool:
-        leases = [lease for lease in pool.map(claim, made) if lease is not None]
+    leases = _claim_at_once(records, made)
     assert len(leases) == 3
     running = {lease.task.id for lease in leases}
     put_off = [task for task in made if task.id not in running]
@@ -108,14 +108,7 @@ def test_limits_of_hosts_and_projects_hold_together_and_nobody_waits_for_ever(
     set_limits(Limits(max_running=5))
     # Four for each of three hosts, claimed across each other.
     made = [make_task(url=f"http://host-{number % 3}.invalid/a") for number in range(12)]
-    start = threading.Barrier(12)
-
-    def claim(task: Task) -> Lease | None:
-        start.wait(10)
-        return try_claim(records, task, host_limit=2)
-
-    with ThreadPoolExecutor(12) as pool:
-        leases = [lease for lease in pool.map(claim, made) if lease is not None]
+    leases = _claim_at_once(records, made, host_limit=2)
     on_hosts = Counter(lease.task.order.url for lease in leases)
     # Three hosts of two would be six.
     assert sum(on_hosts.values()) == 5
@@ -172,17 +165,14 @@ def test_a_project_stores_no_more_than_it_may_whoever_completes_at_once(
 ) -> None:
     leases = [claim(make_task()) for _ in range(8)]
     set_limits(Limits(max_stored_bytes=3 * FILE_BYTES + 5))
-    start = threading.Barrier(8)
 
     def complete(lease: Lease) -> bool:
-        start.wait(10)
         try:
             return complete_task(records, lease)
         except QuotaExceeded:
             return False
 
-    with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(complete, leases))
+    done = do_at_once(complete, leases)
     assert sum(done) == 3
     assert _read_stored(records, project) == (3 * FILE_BYTES, 3 * FILE_BYTES)
     # Nothing was written of the others.
@@ -345,25 +335,19 @@ def test_a_file_that_many_delete_at_once_is_given_back_once(
     set_limits(Limits(max_stored_bytes=10**6))
     gone, *kept = [claim(make_task()) for _ in range(7)]
     assert complete_task(records, gone)
-    start = threading.Barrier(12)
 
     def delete() -> bool:
-        start.wait(10)
         with records.transaction() as connection:
             removed = files.remove(connection, project.id, gone.task.file_id)
             if removed is not None:
                 projects.give_back(connection, project.id, removed[1])
         return removed is not None
 
-    def complete(lease: Lease) -> bool:
-        start.wait(10)
-        return complete_task(records, lease)
-
-    with ThreadPoolExecutor(12) as pool:
-        deleted = [pool.submit(delete) for _ in range(6)]
-        completed = [pool.submit(complete, lease) for lease in kept]
-        assert sum(one.result(20) for one in deleted) == 1
-        assert all(one.result(20) for one in completed)
+    rest = [partial(complete_task, records, lease) for lease in kept]
+    actions: list[Callable[[], bool]] = [*[delete] * 6, *rest]
+    done = do_at_once(lambda action: action(), actions)
+    assert sum(done[:6]) == 1
+    assert all(done[6:])
     assert _read_stored(records, project) == (6 * FILE_BYTES, 6 * FILE_BYTES)
 
 
