@@ -11,6 +11,7 @@ that carries an IPv4 address is refused whatever the IPv4 is, since nothing publ
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -90,8 +91,42 @@ _IPV6_REFUSED: tuple[tuple[IPv6Network, str], ...] = tuple(
 _NO_SERVERS = frozenset(
     {"broadcast", "link_local", "metadata", "multicast", "unspecified", "zone_id"}
 )
+# So short that no number of it takes long to read.
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 _NAT64 = IPv6Network("64:ff9b::/96")
 _IPV6_GLOBAL = IPv6Network("2000::/3")
+
+
+def read_numeric_host(host: str) -> IpAddress | None:
+    """Return the address that a URL's host is, in whatever way it is written; None for a name.
+
+    An IPv4 address may have one to four numbers, each in base 8, 10 or 16, the last of which fills
+    what the others leave (inet_aton; "IPv4 parser" of the URL Standard).
+    """
+    text = host.removesuffix(".")
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    parts = text.split(".")
+    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    numbers = [_read_number(part) for part in parts]
+    *first, last = numbers
+    if None in numbers or any(number > 255 for number in first if number is not None):
+        return None
+    if last is None or last >= 256 ** (5 - len(parts)):
+        return None
+    heads = sum((number or 0) << 8 * (3 - place) for place, number in enumerate(first))
+    return IPv4Address(heads + last)
+
+
+def _read_number(text: str) -> int | None:
+    is_octal = len(text) > 1 and text[0] == "0" and text[1] not in "xX"
+    try:
+        return int(text, 8 if is_octal else 0)
+    except ValueError:
+        return None
 
 
 def classify(address: IpAddress | str) -> Verdict:

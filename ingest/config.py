@@ -28,7 +28,9 @@ from ingest.connections import (
     find_server,
     parse_connections,
 )
+from ingest.delivering import parse_delays
 from ingest.outlets import DEFAULT_PORTS, Network, parse_networks, parse_ports
+from ingest.webhooks import WebhookRules
 
 PREFIX = "HEADRACE_"
 MIB = 1024 * 1024
@@ -75,8 +77,8 @@ class Settings(BaseSettings):
 
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys that seal the headers of tasks, the newest first, with commas between; "
-        "see docs/operations.md",
+        description="Keys that seal headers and webhook secrets, the newest first, by commas; see "
+        "docs/operations.md",
     )
 
     s3_bucket: str = Field(min_length=3, max_length=63, description="The bucket files land in")
@@ -155,6 +157,30 @@ class Settings(BaseSettings):
     )
     resume_keep_s: float = Field(
         86400, ge=0, description="How long the parts of a failed task are kept for a retry"
+    )
+
+    webhook_slots: int = Field(16, ge=1, le=256, description="Webhooks one sender delivers at once")
+    webhook_endpoint_limit: int = Field(
+        4, ge=1, le=256, description="Webhooks to one endpoint at once, over all senders"
+    )
+    webhook_delays_s: str = Field(
+        "0,5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="Waits before each attempt at a webhook, comma-separated, the first included",
+    )
+    webhook_connect_timeout_s: float = Field(
+        5, gt=0, description="Limit to resolve a receiver's name and connect"
+    )
+    webhook_timeout_s: float = Field(
+        15, gt=0, le=300, description="Limit for one attempt at a webhook, its answer included"
+    )
+    webhook_allow_http: bool = Field(
+        default=False, description="Whether receivers of webhooks may have http URLs"
+    )
+    sender_metrics_bind: str | None = Field(
+        None, description="Where a sender serves `/metrics`; empty means nowhere"
+    )
+    events_keep_days: int = Field(
+        30, ge=1, le=3650, description="For how many days events and their deliveries are kept"
     )
 
     part_bytes: int = Field(
@@ -275,12 +301,18 @@ class Settings(BaseSettings):
             raise ValueError("must be keys of 32 bytes in URL-safe base64, with commas between")
         return value
 
+    @field_validator("webhook_delays_s")
+    @classmethod
+    def _check_delays(cls, value: str) -> str:
+        parse_delays(value)
+        return value
+
     @field_validator("s3_sources", mode="before")
     @classmethod
     def _parse_sources(cls, value: object) -> object:
         return parse_connections(value) if isinstance(value, str) else value
 
-    @field_validator("api_bind", "worker_metrics_bind")
+    @field_validator("api_bind", "worker_metrics_bind", "sender_metrics_bind")
     @classmethod
     def _check_bind(cls, value: str | None) -> str | None:
         return value if value is None else _check_ip_port(value, "a listening address")
@@ -302,6 +334,10 @@ class Settings(BaseSettings):
             )
         if self.heartbeat_s * 3 > self.lease_s:
             raise ValueError("HEADRACE_LEASE_S must be at least three times HEADRACE_HEARTBEAT_S")
+        if self.webhook_connect_timeout_s > self.webhook_timeout_s:
+            raise ValueError(
+                "HEADRACE_WEBHOOK_TIMEOUT_S must be at least HEADRACE_WEBHOOK_CONNECT_TIMEOUT_S"
+            )
         if self.retry_base_s > self.retry_cap_s:
             raise ValueError("HEADRACE_RETRY_CAP_S must be at least HEADRACE_RETRY_BASE_S")
         for one in self.s3_sources:
@@ -312,6 +348,21 @@ class Settings(BaseSettings):
                     "itself; give it a 'prefix' that no project's files lie under"
                 )
         return self
+
+    @property
+    def webhook_lease_s(self) -> float:
+        """How long a sender that fell silent keeps a delivery: an attempt and a worker's lease."""
+        return self.webhook_timeout_s + self.lease_s
+
+    @property
+    def webhook_rules(self) -> WebhookRules:
+        """What the URLs of receivers may be."""
+        return WebhookRules(
+            takes_http=self.webhook_allow_http,
+            ports=parse_ports(self.source_ports),
+            allowed=self.dangerous_allow_addresses,
+            networks=self.dangerous_allow_networks,
+        )
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -45,6 +45,16 @@ The tree (a test keeps this drawing and the classes equal)::
         SourceTruncated        source_truncated
         SourceUnavailable      source_unavailable
         WorkerStopped          worker_stopped
+      DeliveryError
+        ReceiverBlocked        receiver_blocked
+        ReceiverDns            receiver_dns
+        ReceiverInvalid        receiver_invalid
+        ReceiverRefused        receiver_refused
+        ReceiverTimeout        receiver_timeout
+        ReceiverTls            receiver_tls
+        ReceiverUnavailable    receiver_unavailable
+        SenderLost             sender_lost
+        SenderStopped          sender_stopped
       ServiceError
         DatabaseUnavailable    database_unavailable
         RedisUnavailable       redis_unavailable
@@ -218,7 +228,7 @@ class FileExists(IngestError):
 
 
 class InternalError(IngestError):
-    """A fault of Headrace's own. The log has the traceback under the task's id."""
+    """A fault of Headrace's own. The log has the traceback under its id."""
 
     code = "internal_error"
     retryable = True
@@ -245,7 +255,8 @@ class QuotaExceeded(IngestError):
 
 
 class SecretUnreadable(IngestError):
-    """The task's headers were sealed with a key that HEADRACE_SECRET_KEYS holds no more."""
+    """The task's headers, or the secret that signs a delivery, were sealed with a key that
+    HEADRACE_SECRET_KEYS holds no more."""
 
     code = "secret_unreadable"
 
@@ -341,6 +352,67 @@ class WorkerStopped(IngestError):
 
     code = "worker_stopped"
     retryable = True
+
+
+class DeliveryError(HeadraceError):
+    """An attempt to deliver an event failed; kept in the attempt, and tried again by the schedule
+    (:mod:`ingest.delivering`)."""
+
+    retryable = True
+
+
+class ReceiverBlocked(DeliveryError):
+    """The receiver is at an address, or a port, that Headrace does not connect to."""
+
+    code = "receiver_blocked"
+
+
+class ReceiverDns(DeliveryError):
+    """The receiver's host name did not resolve."""
+
+    code = "receiver_dns"
+
+
+class ReceiverInvalid(DeliveryError):
+    """The receiver's answer is no HTTP."""
+
+    code = "receiver_invalid"
+
+
+class ReceiverRefused(DeliveryError):
+    """The receiver answered, and not with 2xx; redirects are not followed."""
+
+    code = "receiver_refused"
+
+
+class ReceiverTimeout(DeliveryError):
+    """The receiver did not connect or answer within its limit."""
+
+    code = "receiver_timeout"
+
+
+class ReceiverTls(DeliveryError):
+    """The receiver's certificate or TLS handshake was refused."""
+
+    code = "receiver_tls"
+
+
+class ReceiverUnavailable(DeliveryError):
+    """The receiver refused the connection, or broke it before it answered."""
+
+    code = "receiver_unavailable"
+
+
+class SenderLost(DeliveryError):
+    """The sender fell silent; whether the receiver has it is not known."""
+
+    code = "sender_lost"
+
+
+class SenderStopped(DeliveryError):
+    """The sender was told to stop; another one sends it, and no attempt is charged."""
+
+    code = "sender_stopped"
 
 
 class ServiceError(HeadraceError):

@@ -25,6 +25,9 @@ class Prefix(StrEnum):
     PROJECT = "prj"
     KEY = "key"
     REQUEST = "req"
+    EVENT = "evt"
+    ENDPOINT = "we"
+    DELIVERY = "del"
 
 
 _ULID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"

@@ -53,7 +53,8 @@ class Order:
 
     ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit; of two tasks the one
     with the higher ``priority`` (-10 to 10) runs first; ``sealed_headers`` are sent to the source
-    (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone.
+    (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone; ``webhook_url``
+    is told how the task ended.
     """
 
     url: str
@@ -65,6 +66,7 @@ class Order:
     max_bytes: int | None
     priority: int = 0
     sealed_headers: bytes | None = None
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

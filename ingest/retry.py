@@ -13,8 +13,11 @@ Invariants:
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from ingest.errors import (
     AttemptsExhausted,
@@ -29,6 +32,7 @@ from ingest.errors import (
 
 # How long a wait that somebody else names is respected.
 LONGEST_RETRY_AFTER_S = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,19}")
 _LONGEST_OUTAGE_WAIT_S = 60.0
 # Enough doublings to reach any cap, few enough that no float overflows.
 _MOST_DOUBLINGS = 64
@@ -38,6 +42,23 @@ _OUTAGES = (StorageUnavailable, UploadLost)
 _MENDABLE = (AttemptsExhausted, SourceForbidden, SourceNotFound)
 # These may pass, but the finished parts are gone or belong to another file.
 _SPOILING = (SourceChanged, UploadLost)
+
+
+def parse_retry_after(value: str, now: datetime) -> float | None:
+    """Return the seconds that RFC 9110, 10.2.3 allows to be told as a number or as a date.
+
+    None where it is neither.
+    """
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max((date - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Figures:
         """Take the figures of one row; in the end, fail if one of them did not hold.
 
         Args:
-            name: as the page of the table calls it: R1 to R12, S1 to S9.
+            name: as the page of the table calls it: R1 to R12, S1 to S9, W1 to W6.
             done: what is done to the service.
         """
         row = Row(name, done)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.addresses import classify, may_be_server
+from ingest.addresses import classify, may_be_server, read_numeric_host
 
 # A reason, then addresses that must be refused for it: first and last of each range come first.
 REFUSED = """
@@ -250,3 +250,26 @@ def test_a_server_may_be_private_and_is_nowhere_that_no_server_is(
 ) -> None:
     assert may_be_server(address) is expected
     assert may_be_server(ip_address(address)) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"), ("127.0.0.1.", "127.0.0.1"), ("127.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"), ("0x7f000001", "127.0.0.1"), ("017700000001", "127.0.0.1"),
+        ("0x7F.0x0.0x0.0x1", "127.0.0.1"), ("0177.0.0.0x1", "127.0.0.1"),
+        ("10.65535", "10.0.255.255"), ("0", "0.0.0.0"), ("::1", "::1"),
+        ("::ffff:127.0.0.1", "::ffff:7f00:1"),
+    ],
+)  # fmt: skip
+def test_a_host_that_is_an_address_is_read_however_it_is_written(host: str, address: str) -> None:
+    assert read_numeric_host(host) == ip_address(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["example.com", "localhost", "1.2.3.4.5", "256.0.0.1", "1.256.1", "4294967296", "0x",
+     "08.0.0.1", "127..1", "", ".", "1e2.0.0.1", "0x7f000001.com", "٣.0.0.1"],
+)  # fmt: skip
+def test_a_name_is_no_address(host: str) -> None:
+    assert read_numeric_host(host) is None

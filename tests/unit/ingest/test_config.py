@@ -157,6 +157,15 @@ def test_variables_of_others_are_none_of_our_business() -> None:
 
 SECRET_KEY = base64.urlsafe_b64encode(b"\xfb" * 32).decode()
 BAD = {
+    "webhook_slots": ["0", "257"],
+    "webhook_endpoint_limit": ["0", "257"],
+    "webhook_delays_s": ["0;5", "-1", "0,,5", "0," * 20 + "0", "604801", "nan", "inf", "1e9",
+                         "soon"],
+    "webhook_timeout_s": ["0", "301", "nan"],
+    "webhook_connect_timeout_s": ["0", "inf"],
+    "webhook_allow_http": ["perhaps", "2"],
+    "sender_metrics_bind": ["9000", ":9000"],
+    "events_keep_days": ["0", "3651", "1.5"],
     "s3_bucket": ["ab", "a" * 64],
     "secret_keys": ["hunter7", "a" * 44, SECRET_KEY[:-1], f"{SECRET_KEY},", f"{SECRET_KEY} hunter7",
                     f"{SECRET_KEY};{SECRET_KEY}", base64.b64encode(bytes(31)).decode()],

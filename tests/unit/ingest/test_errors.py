@@ -11,6 +11,7 @@ import pytest
 from ingest import errors
 from ingest.errors import (
     ConfigError,
+    DeliveryError,
     FieldInvalid,
     HeadraceError,
     IngestError,
@@ -19,7 +20,7 @@ from ingest.errors import (
     StorageUnavailable,
 )
 
-ABSTRACT = {HeadraceError, RequestError, IngestError, ServiceError}
+ABSTRACT = {HeadraceError, RequestError, IngestError, DeliveryError, ServiceError}
 INDENT = 2
 
 

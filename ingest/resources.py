@@ -104,6 +104,7 @@ class OptionsResource(BaseModel):
     max_bytes: int | None
     priority: int
     max_attempts: int
+    webhook_url: str | None
 
 
 class TaskResource(BaseModel):
@@ -197,9 +198,10 @@ def show_task(
             max_bytes=order.max_bytes,
             priority=order.priority,
             max_attempts=task.max_attempts,
+            webhook_url=order.webhook_url,
         ),
         output=output,
-        error=_show_failure(task.error),
+        error=show_failure(task.error),
         attempts=[_show_attempt(attempt) for attempt in attempts],
         batch_id=None,
         ref=order.ref,
@@ -212,6 +214,13 @@ def show_task(
             task.next_attempt_at if task.status is Status.PENDING else None
         ),
     )
+
+
+def show_failure(failure: Failure | None) -> FailureResource | None:
+    """Return an error as an object, or None where there is none."""
+    if failure is None:
+        return None
+    return FailureResource(code=failure.code, message=failure.message, retryable=failure.retryable)
 
 
 def show_time(moment: datetime) -> str:
@@ -253,12 +262,6 @@ def _show_transfer(transfer: Transfer) -> TransferResource:
     )
 
 
-def _show_failure(failure: Failure | None) -> FailureResource | None:
-    if failure is None:
-        return None
-    return FailureResource(code=failure.code, message=failure.message, retryable=failure.retryable)
-
-
 def _show_attempt(attempt: Attempt) -> AttemptResource:
     return AttemptResource(
         number=attempt.number,
@@ -266,5 +269,5 @@ def _show_attempt(attempt: Attempt) -> AttemptResource:
         started=show_time(attempt.started),
         finished=show_time_or_none(attempt.finished),
         bytes=attempt.transferred_bytes,
-        error=_show_failure(attempt.error),
+        error=show_failure(attempt.error),
     )
