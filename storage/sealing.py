@@ -53,6 +53,6 @@ class Sealer:
         except InvalidToken:
             pass
         raise SecretUnreadable(
-            "What this task keeps secret was sealed with a key that HEADRACE_SECRET_KEYS does not "
+            "What is kept secret here was sealed with a key that HEADRACE_SECRET_KEYS does not "
             "hold (any more)."
         )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.client import PubSub
+from redis.client import Pipeline, PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -23,17 +24,26 @@ from ingest.errors import RedisUnavailable
 from ingest.model import Transfer
 
 # Celery's Redis transport keeps a queue as a list under its own name.
-INGEST_QUEUE = "ingest"
+INGEST_QUEUE, WEBHOOK_QUEUE = "ingest", "webhooks"
 # What a beat goes round in.
-BEAT_LOOPS = ("dispatch", "sweep", "store")
+BEAT_LOOPS = ("dispatch", "sweep", "store", "webhooks", "prune")
 
 WORKER_SILENT_AFTER_S = 15
 _PROGRESS_TTL_S = 60
-_WORKERS = "headrace:workers"
-_NUDGE = "headrace:nudge"
+_NUDGES = {INGEST_QUEUE: "headrace:nudge", WEBHOOK_QUEUE: "headrace:nudge:webhooks"}
 # How long one wait on the wire may last; the caller's limit is kept by waiting again.
 _SLICE_S = 5.0
 _NUDGE_SLICE_S = 2.0
+
+
+class Role(StrEnum):
+    """Who gives signs of life: what runs ingests, and what delivers webhooks."""
+
+    WORKER = "worker"
+    SENDER = "sender"
+
+
+_LIVING = {Role.WORKER: "headrace:workers", Role.SENDER: "headrace:senders"}
 
 
 class Signals:
@@ -93,31 +103,36 @@ class Signals:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.delete(f"headrace:progress:{task_id}")
             pipeline.publish(f"headrace:ended:{task_id}", "1")
-            pipeline.lpush(_NUDGE, "1")
-            pipeline.ltrim(_NUDGE, 0, 0)
+            for name in _NUDGES.values():
+                _push_nudge(pipeline, name)
             pipeline.execute()
+
+    def announce_sent(self, delivery_id: str) -> None:
+        """Wake whoever waits for what comes of a delivery."""
+        with _translate():
+            self._redis.publish(f"headrace:ended:{delivery_id}", "1")
 
     def nudge(self) -> None:
-        """Have a dispatcher look for work now; many nudges are one."""
-        with _translate():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.lpush(_NUDGE, "1")
-            pipeline.ltrim(_NUDGE, 0, 0)
-            pipeline.execute()
+        """Have a dispatcher look for tasks now; many nudges are one."""
+        self._nudge(INGEST_QUEUE)
 
-    def wait_for_nudge(self, timeout_s: float) -> bool:
-        """Wait for a nudge and take it; of several who wait, one has it.
+    def nudge_webhooks(self) -> None:
+        """Have a dispatcher look for deliveries now; many nudges are one."""
+        self._nudge(WEBHOOK_QUEUE)
+
+    def wait_for_nudge(self, timeout_s: float, queue: str = INGEST_QUEUE) -> bool:
+        """Wait for a nudge to fill a queue, and take it; of several who wait, one has it.
 
         Returns:
             Whether there was one; never later than after a few seconds.
         """
         with _translate():
-            taken = self._patient.blpop([_NUDGE], timeout=min(timeout_s, _NUDGE_SLICE_S))
+            taken = self._patient.blpop([_NUDGES[queue]], timeout=min(timeout_s, _NUDGE_SLICE_S))
         return taken is not None
 
     @contextmanager
     def listen_for_end(self, task_id: str) -> Iterator[Callable[[float], bool]]:
-        """Listen for the end of a task; whatever is announced inside the block is heard.
+        """Listen for the end of a task, or of a delivery by its id, for as long as the block runs.
 
         Yields:
             ``wait(timeout_s) -> heard``, which waits no longer than a few seconds at a time.
@@ -134,39 +149,43 @@ class Signals:
             yield wait
 
     def report_worker(
-        self, worker: str, slots: int = 1, ttl_s: float = WORKER_SILENT_AFTER_S
+        self,
+        worker: str,
+        slots: int = 1,
+        ttl_s: float = WORKER_SILENT_AFTER_S,
+        role: Role = Role.WORKER,
     ) -> None:
-        """Say that a worker is alive.
+        """Say that a worker, or a sender, is alive.
 
         Args:
-            slots: how many ingests it runs at once.
+            slots: how many ingests or deliveries it runs at once.
             ttl_s: how long that holds without another word.
         """
         with _translate():
             now = self._read_clock()
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zadd(_WORKERS, {worker: now + ttl_s})
+            pipeline.zadd(_LIVING[role], {worker: now + ttl_s})
             pipeline.set(_name_slots(worker), slots, px=round(1000 * ttl_s))
-            pipeline.zremrangebyscore(_WORKERS, "-inf", now)
+            pipeline.zremrangebyscore(_LIVING[role], "-inf", now)
             pipeline.execute()
 
-    def dismiss_worker(self, worker: str) -> None:
-        """Say that a worker has stopped."""
+    def dismiss_worker(self, worker: str, role: Role = Role.WORKER) -> None:
+        """Say that a worker, or a sender, has stopped."""
         with _translate():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zrem(_WORKERS, worker)
+            pipeline.zrem(_LIVING[role], worker)
             pipeline.delete(_name_slots(worker))
             pipeline.execute()
 
-    def list_workers(self) -> Sequence[str]:
-        """Return the workers that gave a sign of life lately."""
+    def list_workers(self, role: Role = Role.WORKER) -> Sequence[str]:
+        """Return the workers, or senders, that gave a sign of life lately."""
         with _translate():
-            alive = self._redis.zrangebyscore(_WORKERS, self._read_clock(), "+inf")
+            alive = self._redis.zrangebyscore(_LIVING[role], self._read_clock(), "+inf")
         return sorted(cast("list[str]", alive))
 
-    def count_slots(self) -> int:
-        """Return how many ingests the workers that live can run at once."""
-        workers = self.list_workers()
+    def count_slots(self, role: Role = Role.WORKER) -> int:
+        """Return how much the workers, or senders, that live can run at once."""
+        workers = self.list_workers(role)
         if not workers:
             return 0
         with _translate():
@@ -192,6 +211,12 @@ class Signals:
         self._redis.close()
         self._patient.close()
 
+    def _nudge(self, queue: str) -> None:
+        with _translate():
+            pipeline = self._redis.pipeline(transaction=False)
+            _push_nudge(pipeline, _NUDGES[queue])
+            pipeline.execute()
+
     def _read_clock(self) -> float:
         # Redis' own, so that the hosts' clocks need not agree.
         seconds, microseconds = self._redis.time()
@@ -208,6 +233,11 @@ def _connect(url: str, *, timeout_s: float) -> Redis:
         # Once more for a pooled connection that died; never for one that hangs.
         retry=Retry(NoBackoff(), retries=1, supported_errors=(RedisConnectionError,)),
     )
+
+
+def _push_nudge(pipeline: Pipeline, name: str) -> None:
+    pipeline.lpush(name, "1")
+    pipeline.ltrim(name, 0, 0)
 
 
 def _name_slots(worker: str) -> str:

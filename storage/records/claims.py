@@ -25,11 +25,13 @@ from sqlalchemy import (
     update,
 )
 
+from ingest.events import EventType
 from ingest.model import Lease
 from ingest.states import Status, find_sources
+from storage.records import outbox
 from storage.records.lookups import to_failure, to_task
 from storage.records.tables import PROCESSING, tasks
-from storage.records.tasks import in_seconds
+from storage.records.tasks import COLUMNS, in_seconds
 
 # A task that lost this many leases in a row may be what kills its workers.
 _SUSPECT_AFTER = 2
@@ -60,8 +62,6 @@ _LOOK = text(f"""
     FROM hosted
 """).bindparams(bindparam("host_limit", type_=Integer))  # noqa: S608 - constants
 
-# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
-_COLUMNS = ", ".join(tasks.columns.keys())
 _TAKE = text(f"""
     WITH taken AS (
         UPDATE tasks SET status = :processing, updated = now(), attempt = attempt + 1,
@@ -71,14 +71,23 @@ _TAKE = text(f"""
             SELECT count(*) FROM tasks WHERE status = 'processing' AND source_host = :host))
             AND (:max_running IS NULL OR :max_running > (
             SELECT count(*) FROM tasks WHERE status = 'processing' AND project_id = :project_id))
-        RETURNING {_COLUMNS}
+        RETURNING {COLUMNS}
     ), begun AS (
         INSERT INTO attempts (task_id, number, worker) SELECT id, attempt, worker FROM taken
-    )
-    SELECT {_COLUMNS} FROM taken
+        RETURNING task_id, number, worker, started
+    ), told AS (
+        SELECT :event_id AS id, project_id, {outbox.write_type(EventType.TASK_STARTED)},
+            id AS subject_id,
+            jsonb_build_object('task', {outbox.snapshot_task("taken")}, 'attempts',
+                {outbox.list_attempts("taken", "<")} || to_jsonb(begun)) AS snapshot,
+            NULL AS webhook_url
+        FROM taken, begun
+    ), {outbox.DELIVER}
+    SELECT {COLUMNS} FROM taken
 """).bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
     bindparam("lease", type_=Interval),
+    bindparam("event_id", type_=String),
     bindparam("host_limit", type_=Integer),
     bindparam("max_running", type_=Integer),
 )
@@ -114,6 +123,7 @@ def claim(
             "host_limit": host_limit,
             "project_id": task.project_id,
             "max_running": task.max_running,
+            "event_id": outbox.make_event_id(),
         },
     ).one_or_none()
     if row is None:

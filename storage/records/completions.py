@@ -13,18 +13,20 @@ from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, text
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import QuotaExceeded
+from ingest.events import EventType
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
+from storage.records import outbox
 from storage.records.files import MEDIA
 from storage.records.tables import attempts, files, names, uploads
-from storage.records.tasks import explain_taken
+from storage.records.tasks import COLUMNS, explain_taken
 
 # Either is seen first: the parts of a statement run in no order.
 _KEYS = frozenset({str(names.primary_key.name), "files_object_key_key"})
 _SOURCES = find_sources(Status.COMPLETE)
 
 # A file's id is its task's from the beginning, and so is its project's.
-_COMPLETE = text("""
+_COMPLETE = text(f"""
     WITH project AS MATERIALIZED (
         SELECT max_stored_bytes FROM projects WHERE id = :project_id FOR KEY SHARE
     ), ended AS (
@@ -32,7 +34,7 @@ _COMPLETE = text("""
             lease_until = NULL, sealed_headers = NULL
         FROM project
         WHERE id = :task_id AND attempt = :attempt AND status = ANY(:sources)
-        RETURNING id, attempt
+        RETURNING {COLUMNS}
     ), counted AS (
         UPDATE projects SET stored_bytes = stored_bytes + :filesize_bytes
         FROM ended, project
@@ -42,6 +44,7 @@ _COMPLETE = text("""
         UPDATE attempts SET finished = now(), transferred_bytes = :transferred_bytes, error = NULL
         FROM ended
         WHERE task_id = ended.id AND number = ended.attempt AND attempts.finished IS NULL
+        RETURNING {", ".join(str(column) for column in attempts.columns)}
     ), named AS (
         INSERT INTO names (object_key, project_id, task_id)
         SELECT :object_key, :project_id, id FROM ended WHERE :reserves
@@ -51,11 +54,25 @@ _COMPLETE = text("""
         SELECT :id, :project_id, :media_id, id, :object_key, :folder, :filename, :ref,
             :metadata, :source, :source_name, :sha256, :filesize_bytes, :kind, :type, :media
         FROM ended
+        RETURNING {", ".join(files.columns.keys())}
     ), dropped AS (
         DELETE FROM uploads USING ended WHERE task_id = ended.id AND begun_by = :begun_by
-    )
+    ), told AS (
+        SELECT :event_id AS id, project_id, {outbox.write_type(EventType.TASK_COMPLETED)},
+            id AS subject_id,
+            jsonb_build_object('task', {outbox.snapshot_task("ended")},
+                'attempts', {outbox.list_attempts("ended", "<")}
+                    || coalesce((SELECT to_jsonb(closed) FROM closed), '[]'::jsonb),
+                'file', (SELECT to_jsonb(filed) FROM filed)) AS snapshot,
+            webhook_url
+        FROM ended
+        UNION ALL
+        SELECT :file_event_id, project_id, {outbox.write_type(EventType.FILE_CREATED)}, id,
+            jsonb_build_object('file', to_jsonb(filed)), NULL
+        FROM filed
+    ), {outbox.DELIVER}
     SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over
-""").bindparams(
+""").bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
     *(
         bindparam(name, type_=files.c[name].type)
@@ -65,6 +82,8 @@ _COMPLETE = text("""
             "media",
         )
     ),
+    bindparam("event_id", type_=String),
+    bindparam("file_event_id", type_=String),
     bindparam("begun_by", type_=uploads.c.begun_by.type),
     bindparam("transferred_bytes", type_=attempts.c.transferred_bytes.type),
     bindparam("reserves", type_=Boolean),
@@ -99,6 +118,8 @@ def complete(
         "transferred_bytes": transferred_bytes,
         "reserves": lease.task.order.filename is None,
         "begun_by": upload_begun_by,
+        "event_id": outbox.make_event_id(),
+        "file_event_id": outbox.make_event_id(),
     }
     try:
         row = connection.execute(_COMPLETE, given).one()

@@ -8,9 +8,11 @@ from datetime import datetime
 from sqlalchemy import Connection, func, or_, update
 
 from ingest.errors import Cancelled
+from ingest.events import EventType
 from ingest.model import Task
 from ingest.signed_urls import find_host
 from ingest.states import Status
+from storage.records import outbox
 from storage.records.lookups import to_task
 from storage.records.tables import PROCESSING, tasks
 from storage.records.tasks import close_attempt, free_name, move, reserve_name
@@ -44,6 +46,7 @@ def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None
         return None
     close_attempt(connection, task_id, row.attempt, None, failure)
     free_name(connection, task_id)
+    outbox.tell_task(connection, EventType.TASK_CANCELLED, task_id)
     return to_task(row)
 
 
@@ -82,6 +85,7 @@ def reopen(
         return None
     if object_key is not None:
         reserve_name(connection, project_id, task_id, object_key)
+    outbox.tell_task(connection, EventType.TASK_RETRYING, task_id)
     return to_task(row)
 
 

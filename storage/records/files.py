@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from ingest.formats import Kind
 from ingest.model import File, MediaInfo, Page
-from storage.records import projects
+from storage.records import outbox, projects
 from storage.records.listing import Window, read_page
 from storage.records.tables import files, names
 
@@ -25,7 +25,7 @@ def get(connection: Connection, project_id: str, file_id: str) -> File | None:
 def get_many(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, File]:
     """Return files by id; those that are gone are left out."""
     rows = connection.execute(select(files).where(files.c.id.in_(file_ids)))
-    return {row.id: _to_file(row) for row in rows}
+    return {row.id: to_file(row) for row in rows}
 
 
 def find_delivered(connection: Connection, *, file_id: str | None, object_key: str) -> File | None:
@@ -45,11 +45,11 @@ def list_page(
         conditions.append(files.c.kind == kind)
     if ref is not None:
         conditions.append(files.c.ref == ref)
-    return read_page(connection, files, conditions, window, _to_file)
+    return read_page(connection, files, conditions, window, to_file)
 
 
 def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, int] | None:
-    """Delete a file's row and free its name.
+    """Delete a file's row, free its name, and tell of it.
 
     Returns:
         The object key, which the caller deletes before it commits, and its size in bytes, which it
@@ -57,6 +57,7 @@ def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, 
         project completes would wait for the store. None if there is no such file.
     """
     projects.hold(connection, project_id)
+    outbox.tell_file_deleted(connection, project_id, file_id)
     row = connection.execute(
         delete(files)
         .where(files.c.id == file_id, files.c.project_id == project_id)
@@ -70,10 +71,11 @@ def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, 
 
 def _find(connection: Connection, *conditions: ColumnElement[bool]) -> File | None:
     row = connection.execute(select(files).where(*conditions)).one_or_none()
-    return None if row is None else _to_file(row)
+    return None if row is None else to_file(row)
 
 
-def _to_file(row: Row[tuple[object, ...]]) -> File:
+def to_file(row: Row[tuple[object, ...]]) -> File:
+    """Return what a whole row of ``files`` means."""
     return File(
         id=row.id,
         media_id=row.media_id,

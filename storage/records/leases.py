@@ -12,7 +12,9 @@ from dataclasses import asdict
 from sqlalchemy import Connection, exists, func, select, tuple_, update
 
 from ingest.errors import AttemptsExhausted, LeaseLost, WorkerStopped
+from ingest.events import EventType
 from ingest.states import Status
+from storage.records import outbox
 from storage.records.tables import PROCESSING, parts, tasks
 from storage.records.tasks import close_attempt, free_name, in_seconds, move
 
@@ -70,6 +72,7 @@ def hand_back(connection: Connection, held: Sequence[tuple[str, int]]) -> int:
         )
         if row is not None:
             close_attempt(connection, task_id, attempt, None, failure)
+            outbox.tell_task(connection, EventType.TASK_RETRYING, task_id)
             count += 1
     return count
 
@@ -119,5 +122,7 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
         close_attempt(connection, row.id, row.attempt, None, lost)
         if last:
             free_name(connection, row.id)
+        event = EventType.TASK_FAILED if last else EventType.TASK_RETRYING
+        outbox.tell_task(connection, event, row.id)
         outcome[row.id] = target
     return outcome

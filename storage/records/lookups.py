@@ -71,7 +71,7 @@ def list_attempts(
         .order_by(attempts.c.task_id, attempts.c.number)
     )
     for row in connection.execute(query):
-        found[row.task_id].append(_to_attempt(row))
+        found[row.task_id].append(to_attempt(row))
     return found
 
 
@@ -110,7 +110,8 @@ def to_failure(stored: Mapping[str, object] | None) -> Failure | None:
     return Failure(str(stored["code"]), str(stored["message"]), bool(stored["retryable"]))
 
 
-def _to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
+def to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
+    """Return what a whole row of ``attempts`` means."""
     return Attempt(
         number=row.number,
         worker=row.worker,
@@ -138,6 +139,7 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
             max_bytes=row.max_bytes,
             priority=row.priority,
             sealed_headers=row.sealed_headers,
+            webhook_url=row.webhook_url,
         ),
         file_id=row.file_id,
         media_id=row.media_id,

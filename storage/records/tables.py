@@ -69,6 +69,10 @@ projects = Table(
     Column("max_stored_bytes", BigInteger),
     # Of its files; kept only where there is a limit, since it is one row for all of them.
     Column("stored_bytes", BigInteger, nullable=False, server_default=text("0")),
+    # What signs for the webhook_url of tasks, made when it is first needed; as for an endpoint.
+    Column("sealed_webhook_secret", LargeBinary),
+    Column("sealed_old_webhook_secret", LargeBinary),
+    Column("old_webhook_secret_until", DateTime(timezone=True)),
     _created(),
 )
 
@@ -106,6 +110,8 @@ tasks = Table(
     Column("max_bytes", BigInteger),
     # What is sent to the source besides, until the task is complete (storage.sealing).
     Column("sealed_headers", LargeBinary),
+    # Who is told how the task ended.
+    Column("webhook_url", String),
     Column("file_id", String, nullable=False, unique=True),
     Column("media_id", String, nullable=False),
     # The higher the sooner.
@@ -258,4 +264,111 @@ parts = Table(
         name="parts_upload_fkey",
         ondelete="CASCADE",
     ),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", String, primary_key=True),
+    _project(),
+    Column("url", String, nullable=False),
+    # Of ingest.events.
+    Column("topics", ARRAY(String), nullable=False),
+    Column("description", String),
+    Column("metadata", _Json),
+    Column("status", String, nullable=False, server_default="enabled"),
+    # Why it was disabled; null while it is not.
+    Column("disabled_for", String),
+    # The secret that signs, and the one before, which signs as well until then (storage.sealing).
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("sealed_old_secret", LargeBinary),
+    Column("old_secret_until", DateTime(timezone=True)),
+    _created(),
+    _updated(),
+    CheckConstraint("status IN ('enabled', 'disabled')", name="status"),
+    Index("webhook_endpoints_project_id_idx", "project_id", "id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", String, primary_key=True),
+    # No keys: each task has some of these, and what they tell of may be gone before them.
+    Column("project_id", String, nullable=False),
+    # Of ingest.events.
+    Column("type", String, nullable=False),
+    Column("subject_id", String, nullable=False),
+    # The rows as they were, without secrets (storage.records.outbox).
+    Column("snapshot", _Json, nullable=False),
+    _created(),
+    Index("events_project_id_idx", "project_id", "id"),
+    Index("events_subject_id_idx", "subject_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    _project(),
+    Column("event_id", String, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
+    Column("event_type", String, nullable=False),
+    # One of them: an endpoint, or the webhook_url of a task.
+    # No foreign key: what completes a task must neither wait for an endpoint's end nor fail by it.
+    Column("endpoint_id", String),
+    Column("url", String),
+    # What is held back and counted together: the endpoint's id, or project and host of the URL.
+    Column("lane", String, nullable=False),
+    Column("status", String, nullable=False, server_default="pending"),
+    # The fencing token; and how many of them count since somebody last asked for it.
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # When the wake-up of the attempt that is due or runs was sent; null means never.
+    Column("woken", DateTime(timezone=True)),
+    Column("lease_until", DateTime(timezone=True)),
+    _created(),
+    Column("finished", DateTime(timezone=True)),
+    CheckConstraint("status IN ('pending', 'sending', 'delivered', 'failed')", name="status"),
+    CheckConstraint("(endpoint_id IS NULL) <> (url IS NULL)", name="receiver"),
+    Index("deliveries_project_id_idx", "project_id", "id"),
+    Index("deliveries_event_id_idx", "event_id"),
+    Index("deliveries_endpoint_id_idx", "endpoint_id", "id"),
+    Index(
+        "deliveries_due_idx",
+        "lane",
+        "next_attempt_at",
+        "id",
+        postgresql_where=text("status = 'pending' AND woken IS NULL"),
+    ),
+    Index("deliveries_flying_idx", "lane", postgresql_where=text("woken IS NOT NULL")),
+    Index("deliveries_lease_idx", "lease_until", postgresql_where=text("status = 'sending'")),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column(
+        "delivery_id", String, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("number", Integer, primary_key=True),
+    Column("sender", String, nullable=False),
+    Column("started", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("duration_ms", Integer),
+    # Of the answer; null where there was none.
+    Column("http_status", SmallInteger),
+    # How it begins, at most 1 kB.
+    Column("answer", String),
+    Column("error", _Json),
+)
+
+# A row only while nothing arrives in a lane.
+troubles = Table(
+    "troubles",
+    metadata,
+    Column("lane", String, primary_key=True),
+    # In a row.
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # The lane is left alone until then.
+    Column("paused_until", DateTime(timezone=True)),
 )

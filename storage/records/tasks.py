@@ -7,8 +7,8 @@ Invariants:
   hold matches no row.
 - Every write of an attempt names its number, the fencing token, so a worker whose lease was taken
   over changes nothing.
-- Ending a task, its attempt, its File and the fate of its reserved name is one transaction, the
-  caller's.
+- Ending a task, its attempt, its File, the fate of its reserved name and the event that tells of
+  it is one transaction, the caller's; so is every other change of state with its event.
 - Leases and waits are measured by the database's clock alone.
 
 What is only read stands in ``lookups``, how leases are taken in ``claims``, how tasks end well in
@@ -27,30 +27,51 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    String,
     bindparam,
-    case,
     delete,
     func,
     insert,
     literal,
     or_,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import Failure, FileExists, HeadraceError
+from ingest.events import EventType
 from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import Status, find_sources
+from storage.records import outbox
 from storage.records.lookups import to_task
 from storage.records.tables import attempts, names, tasks
 
-# Built once: building it takes longer than running it.
-_CREATE = (
-    insert(tasks)
-    .values(woken=case((bindparam("wakes", type_=Boolean), func.now())))
-    .returning(tasks)
+_ORDERED = (
+    *Order.__slots__, "project_id", "id", "kind", "file_id", "media_id", "source_host",
+    "url_expires", "max_attempts", "request_id",
+)  # fmt: skip
+# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
+COLUMNS = ", ".join(tasks.columns.keys())
+_CREATE = text(f"""
+    WITH made AS (
+        INSERT INTO tasks ({", ".join(_ORDERED)}, woken)
+        VALUES ({", ".join(f":{name}" for name in _ORDERED)}, CASE WHEN :wakes THEN now() END)
+        RETURNING {COLUMNS}
+    ), told AS (
+        SELECT :event_id AS id, project_id, {outbox.write_type(EventType.TASK_CREATED)},
+            id AS subject_id,
+            jsonb_build_object('task', {outbox.snapshot_task("made")}) AS snapshot,
+            NULL AS webhook_url
+        FROM made
+    ), {outbox.DELIVER}
+    SELECT {COLUMNS} FROM made
+""").bindparams(  # noqa: S608 - constants
+    *(bindparam(name, type_=tasks.c[name].type) for name in _ORDERED),
+    bindparam("event_id", type_=String),
+    bindparam("wakes", type_=Boolean),
 )
 
 
@@ -88,6 +109,7 @@ def create(
             "max_attempts": max_attempts,
             "request_id": request_id,
             "wakes": woken,
+            "event_id": outbox.make_event_id(),
             **{name: getattr(order, name) for name in Order.__slots__},
         },
     ).one()
@@ -144,6 +166,7 @@ def fail(
     if not _end(connection, lease, Status.FAILED, values, transferred_bytes, failure):
         return False
     free_name(connection, lease.task.id)
+    outbox.tell_task(connection, EventType.TASK_FAILED, lease.task.id)
     return True
 
 
@@ -177,7 +200,10 @@ def retry_later(
         "tries": tasks.c.tries if charged else tasks.c.tries - 1,
         "outage_since": None if charged else func.coalesce(tasks.c.outage_since, func.now()),
     }
-    return _end(connection, lease, Status.PENDING, values, transferred_bytes, failure)
+    if not _end(connection, lease, Status.PENDING, values, transferred_bytes, failure):
+        return False
+    outbox.tell_task(connection, EventType.TASK_RETRYING, lease.task.id)
+    return True
 
 
 def move(

@@ -1,0 +1,105 @@
+"""Events as they are read: one, a page, and the old ones forgotten. ``outbox`` writes them.
+
+Rows of an event are those of its day: a column that came later is null in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import SimpleNamespace
+from typing import cast
+
+from sqlalchemy import ColumnElement, Connection, DateTime, Row, Table, delete, select
+
+from ingest.events import Event, EventType
+from ingest.ids import Prefix, make_id
+from ingest.model import Page, Transfer
+from storage.records import endpoints, files, lookups
+from storage.records.listing import Window, read_page
+from storage.records.tables import attempts, events, tasks
+from storage.records.tables import files as files_table
+from storage.records.tables import webhook_endpoints as endpoints_table
+
+
+def get(connection: Connection, project_id: str, event_id: str) -> Event | None:
+    """Return a project's event, or None where the project has no such event (any more)."""
+    row = connection.execute(
+        select(events).where(events.c.id == event_id, events.c.project_id == project_id)
+    ).one_or_none()
+    return None if row is None else to_event(row)
+
+
+def list_page(
+    connection: Connection,
+    project_id: str,
+    window: Window,
+    *,
+    type_: EventType | None = None,
+    subject_id: str | None = None,
+) -> Page[Event]:
+    """Return one page of a project's events, newest first.
+
+    Args:
+        subject_id: of the task, the file or the endpoint that they tell of.
+    """
+    conditions: list[ColumnElement[bool]] = [events.c.project_id == project_id]
+    if type_ is not None:
+        conditions.append(events.c.type == type_)
+    if subject_id is not None:
+        conditions.append(events.c.subject_id == subject_id)
+    return read_page(connection, events, conditions, window, to_event)
+
+
+def forget_older(connection: Connection, moment: datetime, limit: int) -> int:
+    """Delete events from before a moment, with their deliveries; return how many.
+
+    Ids sort by time, so they are found at the beginning of the primary key.
+    """
+    oldest = (
+        select(events.c.id)
+        .where(events.c.id < make_id(Prefix.EVENT, moment), events.c.created < moment)
+        .order_by(events.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(delete(events).where(events.c.id.in_(oldest))).rowcount
+
+
+def to_event(row: Row[tuple[object, ...]]) -> Event:
+    """Return what a row of ``events`` means; others columns may stand beside."""
+    kept: Mapping[str, object] = row.snapshot
+    task, file = _restore(tasks, kept.get("task")), _restore(files_table, kept.get("file"))
+    endpoint = _restore(endpoints_table, kept.get("endpoint"))
+    tried = [_restore(attempts, one) for one in cast("list[object]", kept.get("attempts", []))]
+    transfer = cast("Sequence[int] | None", kept.get("transfer"))
+    return Event(
+        id=row.id,
+        project_id=row.project_id,
+        type=EventType(row.type),
+        subject_id=row.subject_id,
+        created=row.created,
+        task=None if task is None else lookups.to_task(task),
+        attempts=[lookups.to_attempt(one) for one in tried if one is not None],
+        transfer=None if transfer is None else Transfer(*transfer),
+        file=None if file is None else files.to_file(file),
+        endpoint=None if endpoint is None else endpoints.to_endpoint(endpoint),
+    )
+
+
+def _restore(table: Table, kept: object) -> Row[tuple[object, ...]] | None:
+    """Return what can be read like a row of a table, from that row in JSON."""
+    if kept is None:
+        return None
+    values = cast("Mapping[str, object]", kept)
+    restored = {
+        column.name: _to_moment(values.get(column.name))
+        if isinstance(column.type, DateTime)
+        else values.get(column.name)
+        for column in table.columns
+    }
+    return cast("Row[tuple[object, ...]]", SimpleNamespace(**restored))
+
+
+def _to_moment(value: object) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(str(value))
