@@ -1,4 +1,4 @@
-"""``python -m workers worker|beat``: one process of that role, configured by the environment.
+"""``python -m workers worker|sender|beat``: one process of a role, configured by its environment.
 
 Imports inside :func:`main` on purpose: the probe's fork server imports this module again in its
 children, which must not pay for Celery.
@@ -15,8 +15,8 @@ def main() -> int:
     from ingest.errors import HeadraceError
 
     role = sys.argv[1] if len(sys.argv) == 2 else ""
-    if role not in {"worker", "beat"}:
-        sys.stderr.write("usage: python -m workers worker|beat\n")
+    if role not in {"worker", "sender", "beat"}:
+        sys.stderr.write("usage: python -m workers worker|sender|beat\n")
         return 2
     try:
         settings = load_settings()
@@ -24,6 +24,10 @@ def main() -> int:
             from workers.app import run_worker
 
             run_worker(settings)
+        elif role == "sender":
+            from workers.sender import run_sender
+
+            run_sender(settings)
         else:
             from workers.beat import run_beat
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from ingest.errors import (
     SourceChanged,
@@ -21,7 +20,7 @@ from ingest.errors import (
     SourceNotFound,
     SourceUnavailable,
 )
-from ingest.retry import LONGEST_RETRY_AFTER_S
+from ingest.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
 from ingest.signed_urls import find_expiry
 from workers.egress import Answer
 
@@ -128,7 +127,10 @@ def _judge_status(answer: Answer, now: datetime) -> None:
             message = f"The source answered {status}: its signed URL has ended ({expiry})."
         raise SourceForbidden(message)
     if status in _BUSY or status >= 500:
-        raise SourceUnavailable(message, retry_after_s=_read_retry_after(answer, now))
+        wait_s = parse_retry_after(answer.headers.get("Retry-After", ""), now)
+        raise SourceUnavailable(
+            message, retry_after_s=None if wait_s is None else min(wait_s, LONGEST_RETRY_AFTER_S)
+        )
     if status in {204, 205, 416}:
         # An empty file has no byte 0 to answer the range with.
         raise SourceEmpty(f"The source has no content (it answered {status}).")
@@ -188,18 +190,3 @@ def _match_content_range(answer: Answer) -> re.Match[str] | None:
 def _read_strong_etag(answer: Answer) -> str | None:
     etag = answer.headers.get("ETag", "").strip()
     return etag if _STRONG_ETAG.fullmatch(etag) else None
-
-
-def _read_retry_after(answer: Answer, now: datetime) -> float | None:
-    """Return the seconds that RFC 9110, 10.2.3 allows to be told as a number or as a date."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if _LENGTH.fullmatch(value):
-        return min(float(value), LONGEST_RETRY_AFTER_S)
-    try:
-        date = parsedate_to_datetime(value)
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        wait_s = (date - now).total_seconds()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)

@@ -5,11 +5,9 @@ Everything an ingest works with is built here and handed down. Any number of wor
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
-from celery import Celery, signals
 
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
@@ -24,16 +22,14 @@ from workers.attempt import Tools
 from workers.broker import create_celery
 from workers.buffers import BufferPool
 from workers.connections import SourceBuckets
+from workers.consuming import consume
 from workers.digests import find_digests
 from workers.egress import Egress, Policy
-from workers.hearing import Hearing
 from workers.leases import LeaseKeeper
 from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, Prober, build_prober
-from workers.shutdown import give_up, stop_in_order
-from workers.slots import Slots, make_pool, make_step
 from workers.tasks import register_ingest
 
 
@@ -50,19 +46,20 @@ def run_worker(settings: Settings) -> None:
     app = create_celery(settings)
     register_ingest(app, Pipeline(tools))
     if settings.worker_metrics_bind is not None:
-        tools.metrics.serve(settings.worker_metrics_bind)
+        tools.metrics.serve(settings.worker_metrics_bind, "HEADRACE_WORKER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals, tools.store))
     if not find_digests().can_resume:
         get_logger(__name__).warning("worker.cannot_resume")
     tools.leases.start()
     try:
-        _run(
+        consume(
             app,
             tools.signals,
-            worker,
-            settings.worker_slots,
-            settings.shutdown_grace_s,
-            tools.leases.hand_back,
+            INGEST_QUEUE,
+            name=worker,
+            threads=settings.worker_slots,
+            grace_s=settings.shutdown_grace_s,
+            hand_back=tools.leases.hand_back,
         )
     finally:
         tools.leases.stop()
@@ -138,41 +135,3 @@ def _build_prober(settings: Settings) -> Prober:
             max_pixels=settings.probe_max_pixels,
         ),
     )
-
-
-def _run(
-    app: Celery,
-    redis: Signals,
-    name: str,
-    threads: int,
-    grace_s: float,
-    hand_back: Callable[[float], bool],
-) -> None:
-    # Logging is configured already; this receiver keeps Celery from doing it again.
-    signals.setup_logging.connect(_keep_logging, weak=False)
-
-    slots = Slots(threads)
-    hearing = Hearing(redis, slots, lambda: give_up(hand_back))
-
-    def make_ready(**_: object) -> None:
-        stop_in_order(grace_s, slots.turner.turn, hand_back)
-        hearing.start()
-
-    app.steps["consumer"].add(make_step(slots))
-    signals.worker_ready.connect(make_ready, weak=False)
-    get_logger(__name__).info("worker.starting", queue=INGEST_QUEUE, threads=threads)
-    app.Worker(
-        hostname=name,
-        queues=[INGEST_QUEUE],
-        concurrency=threads,
-        pool_cls=make_pool(slots),
-        loglevel="INFO",
-        quiet=True,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    ).start()
-
-
-def _keep_logging(**_: object) -> None:
-    return

@@ -1,4 +1,4 @@
-"""The beat: loops that dispatch and sweep, in a process of their own. Any number may run.
+"""The beat: loops that dispatch, sweep and forget, in a process of their own. Any number may run.
 
 Nothing reaches it through Redis but nudges, which it can do without: a beat that was driven by
 messages swept no more once Redis, or its own consumer, was gone. Invariants: what fails in one
@@ -20,9 +20,10 @@ from ingest.logs import configure_logging, get_logger
 from storage.objects import s3
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
-from storage.signals import BEAT_LOOPS, Signals
-from workers.broker import create_celery, make_wake
+from storage.signals import BEAT_LOOPS, INGEST_QUEUE, WEBHOOK_QUEUE, Signals
+from workers.broker import DELIVER, RUN, create_celery, make_wake
 from workers.dispatch import Dispatcher
+from workers.dispatch_deliveries import DeliveryDispatcher
 from workers.names import name_process
 from workers.sweep import Sweeper
 
@@ -31,6 +32,9 @@ _SWEEP_EVERY_S = 5.0
 _SWEEP_STORE_EVERY_S = 60.0
 # Nudges come with each small file; this many rounds a second are enough.
 _NUDGED_EVERY_S = 0.05
+# A receiver's next delivery waits for a round, where it has as many in flight as it may.
+_WEBHOOKS_NUDGED_EVERY_S = 0.02
+_PRUNE_EVERY_S = 60.0
 # A loop counts as missing when it has not gone round for so many times its interval, and this.
 _MISSED_ROUNDS, _SLACK_S = 3, 10.0
 # How long loops may take to end the round they are in.
@@ -55,18 +59,40 @@ def run_beat(settings: Settings) -> None:
     report_services(check_services(database, signals, store))
     app = create_celery(settings)
     sweeper = Sweeper(database, signals, store, settings)
+    dispatcher = Dispatcher(database, signals, settings, make_wake(app, RUN, INGEST_QUEUE))
+    deliveries = DeliveryDispatcher(
+        database, signals, settings, make_wake(app, DELIVER, WEBHOOK_QUEUE)
+    )
+
+    def dispatch_deliveries() -> None:
+        signals.wait_for_nudge(_DISPATCH_EVERY_S, WEBHOOK_QUEUE)
+        deliveries.dispatch()
+
+    def sweep() -> None:
+        sweeper.sweep()
+        deliveries.sweep()
+
     stopped = threading.Event()
     loops = [
         Loop(
             "dispatch",
-            DispatchRound(Dispatcher(database, signals, settings, make_wake(app)), signals),
+            lambda: dispatcher.dispatch(nudged=signals.wait_for_nudge(_DISPATCH_EVERY_S)),
             signals,
             stopped,
             every_s=_DISPATCH_EVERY_S,
             pause_s=_NUDGED_EVERY_S,
         ),
-        Loop("sweep", sweeper.sweep, signals, stopped, every_s=_SWEEP_EVERY_S),
+        Loop("sweep", sweep, signals, stopped, every_s=_SWEEP_EVERY_S),
         Loop("store", sweeper.sweep_store, signals, stopped, every_s=_SWEEP_STORE_EVERY_S),
+        Loop(
+            "webhooks",
+            dispatch_deliveries,
+            signals,
+            stopped,
+            every_s=_DISPATCH_EVERY_S,
+            pause_s=_WEBHOOKS_NUDGED_EVERY_S,
+        ),
+        Loop("prune", deliveries.prune, signals, stopped, every_s=_PRUNE_EVERY_S),
     ]
     threads = [
         threading.Thread(target=loop.run, args=(name,), name=loop.name, daemon=True)
@@ -83,19 +109,6 @@ def run_beat(settings: Settings) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
     signals.close()
     database.close()
-
-
-class DispatchRound:
-    """Waits for a nudge, or a second, and dispatches."""
-
-    def __init__(self, dispatcher: Dispatcher, signals: Signals) -> None:
-        self._dispatcher = dispatcher
-        self._signals = signals
-
-    def __call__(self) -> object:
-        """Go round once. Raises ServiceError where a server is missing; nothing was lost."""
-        nudged = self._signals.wait_for_nudge(_DISPATCH_EVERY_S)
-        return self._dispatcher.dispatch(nudged=nudged)
 
 
 class Loop:

@@ -1,6 +1,6 @@
 """Celery as Headrace uses it: messages that wake, and nothing else.
 
-A message carries a task id, is acknowledged before it runs, and has no result. Losing one or
+A message carries an id, is acknowledged before it runs, and has no result. Losing one or
 getting it twice changes nothing (docs/architecture.md), so every setting here chooses the cheap
 side: no result backend, no events, no remote control, no priorities in Redis.
 """
@@ -14,9 +14,9 @@ from celery.exceptions import OperationalError
 
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
-from storage.signals import INGEST_QUEUE
 
-RUN = "ingest.run"
+# What messages ask for: to run a task, to deliver a delivery.
+RUN, DELIVER = "ingest.run", "webhook.deliver"
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -47,12 +47,17 @@ def create_celery(settings: Settings) -> Celery:
     return app
 
 
-def make_wake(app: Celery) -> Callable[[str], None]:
-    """Return what sends one wake-up, by task id; it raises RedisUnavailable."""
+def make_wake(app: Celery, name: str, queue: str) -> Callable[[str], None]:
+    """Return what sends one wake-up, by the id of what is to be done; it raises RedisUnavailable.
 
-    def wake(task_id: str) -> None:
+    Args:
+        name: :data:`RUN` or :data:`DELIVER`.
+        queue: the queue of those who answer that.
+    """
+
+    def wake(wanted_id: str) -> None:
         try:
-            app.send_task(RUN, args=[task_id], queue=INGEST_QUEUE, retry=False)
+            app.send_task(name, args=[wanted_id], queue=queue, retry=False)
         except (OperationalError, OSError) as error:
             raise RedisUnavailable("Redis does not take messages.") from error
 

@@ -7,7 +7,9 @@ as it was written, and nothing is followed. Every wait on the network ends: the 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from ingest.errors import (
     IngestError,
@@ -49,6 +51,7 @@ class Answer:
         connection: Connection,
         call: Call,
         egress: Egress,
+        ends: float | None = None,
     ) -> None:
         self.url = url
         self.status = head.status
@@ -58,6 +61,7 @@ class Answer:
         self._connection: Connection | None = connection
         self._call = call
         self._egress = egress
+        self._ends = ends
 
     def list_header(self, name: str) -> list[str]:
         """Return every value of a header that was sent, apart, in order."""
@@ -73,7 +77,10 @@ class Answer:
             SourceUnavailable: the connection broke, or the call was cancelled.
         """
         _check_wanted(self._call)
-        self._call.allow(self._egress.policy.read_timeout_s)
+        limit_s = self._egress.policy.read_timeout_s
+        if self._ends is not None:
+            limit_s = min(limit_s, self._ends - time.monotonic())
+        self._call.allow(limit_s)
         try:
             count = self._body.read_into(view)
         except (HttpError, OSError) as error:
@@ -108,8 +115,18 @@ class Answer:
         return SourceUnavailable("The connection to the source broke.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: SourceUrl
+    headers: Mapping[str, str]
+    body: memoryview | None = None
+    # By the monotonic clock; None: each wait has its own limit.
+    ends: float | None = None
+
+
 class Egress:
-    """Sends GET requests to the outside under a :class:`Policy`.
+    """Sends requests to the outside under a :class:`Policy`.
 
     Args:
         policy: addresses and time limits.
@@ -156,7 +173,8 @@ class Egress:
             if cancellation is not None:
                 cancellation.cover(call)
             _check_wanted(call)
-            answer = self._send(url, headers, call)
+            call.allow(self.policy.connect_timeout_s + self.policy.read_timeout_s)
+            answer = self._send(_Request("GET", url, headers), call)
         except BaseException:
             self._watchdog.forget(call)
             raise
@@ -166,6 +184,30 @@ class Egress:
             answer.close()
             raise
         return answer
+
+    def post(
+        self, url: SourceUrl, headers: Mapping[str, str], body: bytes, *, limit_s: float
+    ) -> Answer:
+        """Send one POST, follow nothing, and return once the answer's head is there.
+
+        One that a kept connection lost is sent again, so it may arrive twice.
+
+        Args:
+            headers: without those that frame the body.
+            limit_s: for all of it, the answer's body included.
+
+        Raises:
+            IngestError: as for :meth:`get`, but for the judge, which looks at sources.
+        """
+        call = self._watchdog.open()
+        ends = time.monotonic() + limit_s
+        framed = {**headers, "Content-Length": str(len(body))}
+        try:
+            call.allow(limit_s)
+            return self._send(_Request("POST", url, framed, memoryview(body), ends), call)
+        except BaseException:
+            self._watchdog.forget(call)
+            raise
 
     def leave(self, url: SourceUrl, connection: Connection, call: Call, *, is_open: bool) -> None:
         """Keep a connection for others, or close it; :meth:`Answer.close` does it."""
@@ -181,35 +223,34 @@ class Egress:
         self._idle.close()
         self._watchdog.stop()
 
-    def _send(self, url: SourceUrl, headers: Mapping[str, str], call: Call) -> Answer:
-        fields = [("Host", url.authority), *headers.items()]
-        call.allow(self.policy.connect_timeout_s + self.policy.read_timeout_s)
+    def _send(self, request: _Request, call: Call) -> Answer:
+        url = request.url
         try:
             kept = self._idle.take(_name_server(url))
             if kept is not None:
                 try:
-                    return self._ask(url, fields, kept, call)
+                    return self._ask(request, kept, call)
                 except _MAY_BE_IDLENESS:
                     # Servers close what lies idle, be it at the moment when it is used again.
                     if call.aborted or call.expired:
                         raise
-            return self._ask(url, fields, self._dialer.dial(url, call), call)
+            return self._ask(request, self._dialer.dial(url, call), call)
         except (HttpError, OSError) as error:
             raise self._explain(url, error, call) from error
         finally:
             call.pause()
 
-    def _ask(
-        self, url: SourceUrl, fields: list[tuple[str, str]], connection: Connection, call: Call
-    ) -> Answer:
+    def _ask(self, request: _Request, connection: Connection, call: Call) -> Answer:
+        url = request.url
+        fields = [("Host", url.authority), *request.headers.items()]
         try:
             call.attach(connection.socket)
-            head, body = connection.ask("GET", url.target, fields)
+            head, body = connection.ask(request.method, url.target, fields, request.body)
         except BaseException:
             call.detach()
             connection.close()
             raise
-        return Answer(url, head, body, connection, call, self)
+        return Answer(url, head, body, connection, call, self, request.ends)
 
     def _explain(self, url: SourceUrl, error: HttpError | OSError, call: Call) -> IngestError:
         host = self.policy.name(url.host)

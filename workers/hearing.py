@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
-from storage.signals import INGEST_QUEUE, Signals
+from storage.signals import Signals
 
 _EVERY_S = 1.0
 # Looks in a row that found messages waiting for nothing.
@@ -41,11 +41,15 @@ class Hearing:
 
     Args:
         signals: asked, over connections of its own, whether messages wait.
+        queue: the queue it listens to.
         give_up: ends the process.
     """
 
-    def __init__(self, signals: Signals, listener: Listener, give_up: Callable[[], None]) -> None:
+    def __init__(
+        self, signals: Signals, queue: str, listener: Listener, give_up: Callable[[], None]
+    ) -> None:
         self._signals = signals
+        self._queue = queue
         self._listener = listener
         self._give_up = give_up
         self._taken_count = listener.taken_count
@@ -72,7 +76,7 @@ class Hearing:
 
     def _has_messages(self) -> bool:
         try:
-            return self._signals.count_queued(INGEST_QUEUE) > 0
+            return self._signals.count_queued(self._queue) > 0
         except RedisUnavailable:
             # There is nothing to hear.
             return False

@@ -1,9 +1,10 @@
 """The leases a worker holds, kept alive by one thread.
 
-Once a heartbeat it extends them all in one statement, tells their progress and says that the worker
-lives. A lease the database would not extend is lost: its holder finds out at the next ``check`` and
-writes nothing more. When the database is silent the bytes keep flowing until the lease has run out
-by our own clock, since nobody else can have claimed the task before that.
+Once a heartbeat it extends them all in one statement, tells their progress (to whoever asks, and
+each tenth in an event) and says that the worker lives. A lease the database would not extend is
+lost: its holder finds out at the next ``check`` and writes nothing more. When the database is
+silent the bytes keep flowing until the lease has run out by our own clock, since nobody else can
+have claimed the task before that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy import Connection
 from ingest.errors import DatabaseUnavailable, LeaseLost, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.model import Lease, Transfer
-from storage.records import leases
+from storage.records import leases, outbox
 from storage.records.database import Database
 from storage.signals import WORKER_SILENT_AFTER_S, Signals
 
@@ -47,6 +48,7 @@ class HeldLease:
         self._transferred_bytes = 0
         self._copied = False
         self._total_bytes: int | None = None
+        self._told_tenths = 0
 
     def check(self) -> None:
         """Make sure that this attempt may still write.
@@ -117,6 +119,15 @@ class HeldLease:
     def copied_bytes(self) -> int:
         """How many of them were copied inside the store."""
         return self._transferred_bytes if self._copied else 0
+
+    def pass_tenth(self) -> bool:
+        """Return whether another tenth has arrived since this last said so; for events."""
+        if not self._total_bytes:
+            return False
+        tenths = 10 * self._transferred_bytes // self._total_bytes
+        is_more = self._told_tenths < tenths < 10
+        self._told_tenths = max(self._told_tenths, tenths)
+        return is_more
 
     @property
     def transfer(self) -> Transfer:
@@ -223,6 +234,7 @@ class LeaseKeeper:
             held = {(one.lease.task.id, one.lease.attempt): one for one in self._held}
         if held:
             self._extend(held)
+            self._tell_tenths(held)
         try:
             # A worker whose leases have run out is nobody to leave room in the window for.
             self._signals.report_worker(
@@ -249,6 +261,18 @@ class LeaseKeeper:
                 one.good_until = asked + self.lease_s
             else:
                 one.lose()
+
+    def _tell_tenths(self, held: dict[tuple[str, int], HeldLease]) -> None:
+        passed = {pair: one.transfer for pair, one in held.items() if one.pass_tenth()}
+        if not passed:
+            return
+        try:
+            # Not with the leases, which must not wait for what an event may wait for.
+            with self._database.transaction() as connection:
+                for (task_id, attempt), transfer in passed.items():
+                    outbox.tell_progress(connection, task_id, attempt, transfer)
+        except DatabaseUnavailable:
+            get_logger(__name__).info("heartbeat.progress_untold", worker=self.worker)
 
     def _run(self) -> None:
         while True:

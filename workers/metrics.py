@@ -1,4 +1,4 @@
-"""What a worker counts, in a registry of its own."""
+"""What a worker and a sender count, each in a registry of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from ingest.errors import ConfigError
 
 
-class WorkerMetrics:
+class ServedMetrics:
+    """A registry that can be asked."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+    def serve(self, bind: str, setting: str) -> None:
+        """Answer ``/metrics`` on ``ip:port`` from a thread.
+
+        Args:
+            setting: the variable that named it, for the error.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        host, _, port = bind.rpartition(":")
+        try:
+            start_http_server(int(port), host.strip("[]"), registry=self.registry)
+        except OSError as error:
+            raise ConfigError(f"{setting} {bind}: {error.strerror}.") from error
+
+
+class WorkerMetrics(ServedMetrics):
     """Counters of one worker process.
 
     Args:
@@ -15,7 +37,7 @@ class WorkerMetrics:
     """
 
     def __init__(self, slots: int) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self.attempts = Counter(
             "headrace_attempts",
             "Attempts that ended, by outcome: complete, or the code of the error.",
@@ -43,14 +65,31 @@ class WorkerMetrics:
             "headrace_worker_slots", "Attempts that can run at once.", registry=self.registry
         ).set(slots)
 
-    def serve(self, bind: str) -> None:
-        """Answer ``/metrics`` on ``ip:port`` from a thread.
 
-        Raises:
-            ConfigError: the address cannot be listened on.
-        """
-        host, _, port = bind.rpartition(":")
-        try:
-            start_http_server(int(port), host.strip("[]"), registry=self.registry)
-        except OSError as error:
-            raise ConfigError(f"HEADRACE_WORKER_METRICS_BIND {bind}: {error.strerror}.") from error
+class SenderMetrics(ServedMetrics):
+    """Counters of one sender process.
+
+    Args:
+        slots: deliveries it may make at once, shown beside how many it makes.
+    """
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.attempts = Counter(
+            "headrace_deliveries",
+            "Attempts at deliveries, by outcome: delivered, or the code of the error.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "headrace_delivery_seconds",
+            "Duration of attempts at deliveries.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, float("inf")),
+            registry=self.registry,
+        )
+        self.running = Gauge(
+            "headrace_running_deliveries", "Attempts that run now.", registry=self.registry
+        )
+        Gauge(
+            "headrace_sender_slots", "Attempts that can run at once.", registry=self.registry
+        ).set(slots)
