@@ -11,8 +11,9 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api.admission import admit_bodiless
+from api.answers import TaskAnswer
 from api.auth import get_project
-from api.documents import TaskAnswer, describe
+from api.documents import describe
 from api.envelope import build_object
 from api.ingests import announce, may_wake, plan_name, show_tasks
 from api.services import get_services

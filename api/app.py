@@ -10,7 +10,20 @@ import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
 
-from api import actions, delivery, files, health, keys, project, tasks
+from api import (
+    actions,
+    deliveries,
+    delivery,
+    endpoints,
+    events,
+    files,
+    health,
+    keys,
+    project,
+    tasks,
+    webhook_actions,
+    webhook_secrets,
+)
 from api.admission import MAX_BODY_BYTES
 from api.bodies import StrictJson
 from api.documents import SECURITY, complete_document
@@ -80,7 +93,20 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.before_request(_begin)
     app.after_request(_end)
     register_problems(app)
-    for room in (files, tasks, actions, keys, project, delivery, health):
+    for room in (
+        files,
+        tasks,
+        actions,
+        endpoints,
+        webhook_secrets,
+        webhook_actions,
+        deliveries,
+        events,
+        keys,
+        project,
+        delivery,
+        health,
+    ):
         app.register_blueprint(room.blueprint)
     return app
 

@@ -16,7 +16,7 @@ from storage.records import keys
 
 _REFUSAL = "Send a valid key as 'Authorization: Bearer <key>'."
 _LONGEST_KEY = 256
-_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def require_access(scope: Scope | None = None) -> Access:
@@ -46,7 +46,7 @@ def require_access(scope: Scope | None = None) -> Access:
             raise RateLimited(
                 f"This key may send {amount} requests per {unit}.", retry_after_s=standing.reset_s
             )
-    wanted = scope or (Scope.READ if request.method in _LOOKS else Scope.WRITE)
+    wanted = scope or (Scope.READ if request.method in LOOKS else Scope.WRITE)
     if not access.may(wanted):
         raise Forbidden(f"This takes a key with the scope '{wanted}', which this one has not.")
     g.access = access

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says: the answers of each operation, in models it is written from.
+"""What the OpenAPI document says of each operation, and of its answers (``api.answers``).
 
 APIFlask writes paths, parameters and bodies. It knows no pydantic models in ``responses``, so
 operations name the schemas of their answers and :func:`complete_document` puts them in.
@@ -6,15 +6,14 @@ operations name the schemas of their answers and :func:`complete_document` puts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.resources import FileResource, TaskResource
-from api.tenancy import KeyResource, NewKeyResource, ProjectResource
+from api.answers import ANSWERS, LINKED, ErrorAnswer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,162 +24,7 @@ _SCHEMAS = "#/components/schemas/"
 _UNUSED = ("HTTPError", "ValidationError")
 
 
-class Meta(BaseModel):
-    """About the answer; ``id`` is the request's id, also in the logs."""
-
-    id: str
-    type: Literal["object"]
-
-
-class ListMeta(BaseModel):
-    """About a list."""
-
-    id: str
-    type: Literal["list"]
-    total: int
-    page: int
-    limit: int
-    pages: int
-
-
-class ErrorMeta(BaseModel):
-    """About an answer that is an error."""
-
-    id: str
-    type: Literal["error"]
-
-
-class SelfLink(BaseModel):
-    """Where to read it again."""
-
-    self: str
-
-
-class ListLinks(BaseModel):
-    """The pages around this one; null at the ends."""
-
-    self: str
-    first: str
-    prev: str | None
-    next: str | None
-    last: str | None
-
-
-class FileAnswer(BaseModel):
-    """One file."""
-
-    meta: Meta
-    data: FileResource
-    links: SelfLink
-
-
-class TaskAnswer(BaseModel):
-    """One task."""
-
-    meta: Meta
-    data: TaskResource
-    links: SelfLink
-
-
-class FileListAnswer(BaseModel):
-    """A page of files."""
-
-    meta: ListMeta
-    data: list[FileResource]
-    links: ListLinks
-
-
-class TaskListAnswer(BaseModel):
-    """A page of tasks."""
-
-    meta: ListMeta
-    data: list[TaskResource]
-    links: ListLinks
-
-
-class KeyAnswer(BaseModel):
-    """One key."""
-
-    meta: Meta
-    data: KeyResource
-    links: SelfLink
-
-
-class ProjectAnswer(BaseModel):
-    """The project of the key."""
-
-    meta: Meta
-    data: ProjectResource
-    links: SelfLink
-
-
-class NewKeyAnswer(BaseModel):
-    """A key that was made now, with its secret."""
-
-    meta: Meta
-    data: NewKeyResource
-    links: SelfLink
-
-
-class KeyListAnswer(BaseModel):
-    """A page of keys."""
-
-    meta: ListMeta
-    data: list[KeyResource]
-    links: ListLinks
-
-
-class ErrorBody(BaseModel):
-    """What is wrong. ``retryable`` and ``task_id`` come with a failed ingest."""
-
-    code: str
-    message: str
-    param: str | None
-    retryable: bool | None = None
-    task_id: str | None = None
-
-
-class ErrorAnswer(BaseModel):
-    """The one shape of every error."""
-
-    meta: ErrorMeta
-    data: None
-    error: ErrorBody
-    links: SelfLink
-
-
-class Health(BaseModel):
-    """A sign of life."""
-
-    status: Literal["ok"]
-
-
-class Readiness(BaseModel):
-    """``ok``, or what is wrong, for each part that an ingest needs."""
-
-    status: Literal["ok", "unavailable"]
-    checks: dict[str, str]
-
-
-_ANSWERS: Sequence[type[BaseModel]] = (
-    FileAnswer,
-    TaskAnswer,
-    FileListAnswer,
-    TaskListAnswer,
-    KeyAnswer,
-    NewKeyAnswer,
-    KeyListAnswer,
-    ProjectAnswer,
-    ErrorAnswer,
-    Health,
-    Readiness,
-)
-# What the id in an answer is called in the paths of whatever else can be asked of the object.
-_LINKED: Mapping[str, str] = {
-    _SCHEMAS + FileAnswer.__name__: "file_id",
-    _SCHEMAS + TaskAnswer.__name__: "task_id",
-    _SCHEMAS + NewKeyAnswer.__name__: "key_id",
-}
+_LINKED = {_SCHEMAS + answer.__name__: name for answer, name in LINKED.items()}
 _SAID: Mapping[int, str] = {
     200: "OK",
     201: "Created",
@@ -244,7 +88,7 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
     What is made links to every operation on it (OpenAPI 3.1, Link Object).
     """
     _, found = models_json_schema(
-        [(model, "serialization") for model in _ANSWERS], ref_template=_SCHEMAS + "{model}"
+        [(model, "serialization") for model in ANSWERS], ref_template=_SCHEMAS + "{model}"
     )
     schemas = document["components"]["schemas"]
     schemas.update(found["$defs"])

@@ -8,8 +8,9 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api.admission import admit
+from api.answers import FileAnswer, FileListAnswer, TaskAnswer
 from api.auth import get_project
-from api.documents import FileAnswer, FileListAnswer, TaskAnswer, describe
+from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
 from api.ingests import create_and_wait, show, show_tasks
 from api.schemas import FileListing, FileRequest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from apiflask import APIBlueprint
 from flask import Response, jsonify
 
-from api.documents import Health, Readiness, describe
+from api.answers import Health, Readiness
+from api.documents import describe
 from api.scrape import CONTENT_TYPE, collect
 from api.services import get_services
 from storage.readiness import OK, check_services, check_worker

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from api.envelope import make_link
 from api.queue import Room
-from api.resources import FileResource, TaskResource, show_file, show_task
+from api.receivers import ensure_project_secret
 from api.services import Services
 from ingest.connections import find_connection
 from ingest.errors import DatabaseUnavailable, FieldInvalid, QuotaExceeded, RedisUnavailable
@@ -20,6 +20,7 @@ from ingest.ids import Prefix, make_id
 from ingest.logs import get_logger
 from ingest.model import Attempt, File, Order, Project, Task, Transfer
 from ingest.naming import make_key
+from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
 from ingest.urls import ObjectUrl, parse_order_url
@@ -53,6 +54,8 @@ def create_task(
     room = services.queue.look()
     with services.database.transaction() as connection:
         wakes = may_wake(connection, project, room)
+        if order.webhook_url is not None:
+            ensure_project_secret(services, connection, project)
         task = tasks.create(
             connection,
             project,

@@ -8,8 +8,9 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api.admission import admit_admin
+from api.answers import KeyAnswer, KeyListAnswer, NewKeyAnswer
 from api.auth import get_project
-from api.documents import KeyAnswer, KeyListAnswer, NewKeyAnswer, describe
+from api.documents import describe
 from api.envelope import build_list, build_object, make_link
 from api.schemas import KeyListing, KeyRequest
 from api.services import get_services

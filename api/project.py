@@ -6,8 +6,9 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api.admission import admit
+from api.answers import ProjectAnswer
 from api.auth import get_project
-from api.documents import ProjectAnswer, describe
+from api.documents import describe
 from api.envelope import build_object
 from api.services import get_services
 from api.tenancy import show_project

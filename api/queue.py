@@ -69,6 +69,11 @@ class WakeQueue:
         with suppress(RedisUnavailable):
             self._signals.nudge()
 
+    def nudge_webhooks(self) -> None:
+        """Have the dispatcher look for deliveries now; it will in a second if this is lost."""
+        with suppress(RedisUnavailable):
+            self._signals.nudge_webhooks()
+
     def wake(self, task_id: str) -> bool:
         """Send a task's wake-up; return whether it was taken."""
         try:

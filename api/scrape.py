@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 
 from api.services import Services
 from ingest.errors import ServiceError
-from storage.records import lookups
-from storage.signals import INGEST_QUEUE
+from storage.records import lookups, sending
+from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE, Role
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -48,10 +48,16 @@ class _LookedUp(Collector):
         try:
             with self._services.database.transaction() as connection:
                 counts = lookups.count_by_status(connection)
+                waiting = sending.count_waiting(connection)
             by_state = GaugeMetricFamily("headrace_tasks", "Tasks by state.", labels=["status"])
             for status, count in counts.items():
                 by_state.add_metric([status], count)
             yield by_state
+            yield GaugeMetricFamily(
+                "headrace_deliveries_waiting",
+                "Webhooks that wait for an attempt, be it the first or another.",
+                value=waiting,
+            )
             up.add_metric(["postgresql"], 1)
         except ServiceError:
             up.add_metric(["postgresql"], 0)
@@ -59,12 +65,18 @@ class _LookedUp(Collector):
             depth = GaugeMetricFamily(
                 "headrace_queue_depth", "Wake-ups that wait in Redis.", labels=["queue"]
             )
-            depth.add_metric([INGEST_QUEUE], self._services.signals.count_queued(INGEST_QUEUE))
+            for queue in (INGEST_QUEUE, WEBHOOK_QUEUE):
+                depth.add_metric([queue], self._services.signals.count_queued(queue))
             yield depth
             yield GaugeMetricFamily(
                 "headrace_workers",
                 "Workers that gave a sign of life lately.",
                 value=len(self._services.signals.list_workers()),
+            )
+            yield GaugeMetricFamily(
+                "headrace_senders",
+                "Senders that gave a sign of life lately.",
+                value=len(self._services.signals.list_workers(Role.SENDER)),
             )
             up.add_metric(["redis"], 1)
         except ServiceError:

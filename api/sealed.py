@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from api.receivers import check_receiver
 from api.schemas import FileRequest, TaskChange
 from api.services import Services
 from ingest.errors import FieldInvalid
@@ -17,10 +18,15 @@ def make_order(services: Services, asked: FileRequest) -> Order:
     """Return what is asked for, with its headers sealed.
 
     Raises:
-        FieldInvalid: they cannot be sealed, or the source takes none.
+        FieldInvalid: they cannot be sealed, or the source takes none; or a ``webhook_url`` is not
+            let through.
     """
+    order = asked.to_order()
+    told = order.webhook_url
     return replace(
-        asked.to_order(), sealed_headers=_seal_headers(services, asked.url, asked.headers)
+        order,
+        sealed_headers=_seal_headers(services, asked.url, asked.headers),
+        webhook_url=None if told is None else check_receiver(services, told, "webhook_url"),
     )
 
 

@@ -7,8 +7,9 @@ from flask import Response
 from sqlalchemy import Connection
 
 from api.admission import admit
+from api.answers import TaskAnswer, TaskListAnswer
 from api.auth import get_project
-from api.documents import TaskAnswer, TaskListAnswer, describe
+from api.documents import describe
 from api.envelope import build_list, build_object, make_link
 from api.ingests import check_connection, create_task, show_tasks
 from api.schemas import TaskChange, TaskListing, TaskRequest

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from api.resources import show_time, show_time_or_none
 from ingest.access import ApiKey, Scope
 from ingest.model import Limits, Project, Usage
+from ingest.resources import show_time, show_time_or_none
 
 
 class KeyResource(BaseModel):
