@@ -1,4 +1,4 @@
-# One image for every role. The command picks it: api, worker, beat, migrate, or any other
+# One image for every role. The command picks it: api, worker, sender, beat, migrate, or any other
 # `headrace` command. It runs as uid 10001, on a read-only root, and writes to /tmp alone.
 # Run it with an init (`docker run --init`, `init: true`): a probe that is killed leaves a child
 # that somebody has to reap.

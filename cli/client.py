@@ -29,6 +29,7 @@ __all__ = [
     "fetch_json",
     "fetch_status",
     "hash_download",
+    "send_webhook",
 ]
 
 _PROBE_TIMEOUT_S = 2.0
@@ -36,6 +37,7 @@ _CALL_TIMEOUT_S = 30.0
 # POST /files answers when the ingest is over, or says 202; that limit is the server's, at most 600.
 _SYNC_TIMEOUT_S = 630.0
 _CONNECT_TIMEOUT_S = 5.0
+_WEBHOOK_TIMEOUT_S = 15.0
 _CHUNK_BYTES = 1024 * 1024
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
@@ -105,6 +107,10 @@ class ApiClient:
     def list_files(self, query: Mapping[str, str | int]) -> Listing:
         """Return one page of files, newest first."""
         return self._list("/files", query)
+
+    def list_events(self, query: Mapping[str, str | int]) -> Listing:
+        """Return one page of events, newest first."""
+        return self._list("/events", query)
 
     def wait_for_task(self, task_id: str, on_progress: Callable[[Task], None]) -> Task:
         """Return a task once it has ended, telling each state that was seen on the way."""
@@ -209,6 +215,26 @@ def hash_download(url: str) -> str:
     except requests.RequestException as error:
         raise Unreachable(f"The file cannot be read back from {url}: {error}") from None
     return digest.hexdigest()
+
+
+def send_webhook(url: str, headers: Mapping[str, str], body: str) -> int:
+    """Send a webhook as a sender would, and return the status that comes back.
+
+    Raises:
+        Unreachable: none does.
+    """
+    own = {"Content-Type": "application/json"}
+    try:
+        with _open_session(url) as session:
+            return session.post(
+                url,
+                data=body.encode(),
+                headers={**own, **headers},
+                timeout=(_CONNECT_TIMEOUT_S, _WEBHOOK_TIMEOUT_S),
+                allow_redirects=False,
+            ).status_code
+    except requests.RequestException as error:
+        raise Unreachable(f"Nothing answers at {url} ({type(error).__name__}).") from None
 
 
 class _Bearer(AuthBase):

@@ -34,7 +34,7 @@ _USUAL_PORTS = {
     "api": 8000,
     "sample": 8090,
 }
-_USUAL_WORKER_METRICS_PORT = 8020
+_USUAL_METRICS_PORT = 8020
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ def name_worker(number: int) -> str:
     return "worker" if number == 1 else f"worker-{number}"
 
 
-def take_metrics_port(ledger: PortLedger, worker: str, last: Mapping[str, int]) -> int:
-    """Reserve the port where a worker serves its metrics."""
-    name = f"{worker}-metrics"
-    return ledger.take([*_last(last, name), _USUAL_WORKER_METRICS_PORT])
+def take_metrics_port(ledger: PortLedger, child: str, last: Mapping[str, int]) -> int:
+    """Reserve the port where a worker or a sender serves its metrics."""
+    name = f"{child}-metrics"
+    return ledger.take([*_last(last, name), _USUAL_METRICS_PORT])
 
 
 def find_binaries(home: Home, given: Mapping[str, str]) -> OwnBinaries:

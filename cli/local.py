@@ -50,7 +50,7 @@ class LocalStack:
         extra_environ: settings on top of this process's own, as HEADRACE_ variables.
         allow_addresses: private `ip:port` sources that workers may fetch from.
         workers: how many workers run; they are called worker, worker-2, …
-        with_roles: whether API, workers and beat run, or the migrated servers alone.
+        with_roles: whether API, workers, sender and beat run, or the migrated servers alone.
         say: takes one line for a person.
     """
 
@@ -258,6 +258,7 @@ class LocalStack:
         if self._with_roles:
             numbers = range(1, self._worker_count + 1)
             self._supervisor.start(self._plan_worker(number) for number in numbers)
+            self._supervisor.start([self._plan_sender()])
             self._supervisor.start([roles.plan_beat(self.home, layout.environ)])
 
     def _start_origin(self, layout: Layout) -> None:
@@ -267,18 +268,32 @@ class LocalStack:
     def _plan_worker(self, number: int) -> ChildPlan:
         name = name_worker(number)
         layout = self._drawn
-        environ = dict(layout.environ)
-        if number > 1 or "HEADRACE_WORKER_METRICS_BIND" not in environ:
-            port = take_metrics_port(self._ledger, name, self.home.read_state().ports)
-            environ["HEADRACE_WORKER_METRICS_BIND"] = f"{LOOPBACK}:{port}"
-            self._metrics_ports[f"{name}-metrics"] = port
         return roles.plan_worker(
             self.home,
             name,
-            environ,
+            self._add_metrics(name, "HEADRACE_WORKER_METRICS_BIND", is_first=number == 1),
             layout.settings.redis_url.get_secret_value(),
             layout.settings.shutdown_grace_s,
         )
+
+    def _plan_sender(self) -> ChildPlan:
+        layout = self._drawn
+        return roles.plan_sender(
+            self.home,
+            self._add_metrics("sender", "HEADRACE_SENDER_METRICS_BIND", is_first=True),
+            layout.settings.redis_url.get_secret_value(),
+            layout.settings.shutdown_grace_s,
+        )
+
+    def _add_metrics(self, name: str, variable: str, *, is_first: bool) -> dict[str, str]:
+        """Return the settings of a child with a place for its metrics: one of its own, unless it is
+        the first of its role and the settings name one."""
+        environ = dict(self._drawn.environ)
+        if not is_first or variable not in environ:
+            port = take_metrics_port(self._ledger, name, self.home.read_state().ports)
+            environ[variable] = f"{LOOPBACK}:{port}"
+            self._metrics_ports[f"{name}-metrics"] = port
+        return environ
 
     def _shut_down(self) -> None:
         names = list(reversed(self._supervisor.children))

@@ -22,11 +22,13 @@ _MODULES: Mapping[str, str] = {
     "ingest": "ingest",
     "tasks": "resources",
     "files": "resources",
+    "webhooks": "webhooks",
     "keys": "keys",
     "projects": "projects",
     "migrate": "keys",
     "api": "roles",
     "worker": "roles",
+    "sender": "roles",
     "beat": "roles",
 }
 _EPILOG = """\b

@@ -1,4 +1,4 @@
-"""Headrace's own processes in a local stack: API, workers, beat.
+"""Headrace's own processes in a local stack: API, workers, sender, beat.
 
 They are configured by their environment alone, as in a container, and never imported here.
 Invariant: only the API gets a directory of shared counters, emptied before each start, because
@@ -64,7 +64,21 @@ def plan_worker(
         arguments=_module("workers", "worker"),
         environ=_role_environ(environ),
         log=home.logs / f"{name}.log",
-        is_ready=lambda pid: _has_reported(redis_url, pid),
+        is_ready=lambda pid: _has_reported(redis_url, "worker", pid),
+        grace_s=grace_s + _EXIT_S,
+    )
+
+
+def plan_sender(
+    home: Home, environ: Mapping[str, str], redis_url: str, grace_s: float
+) -> ChildPlan:
+    """Return how the sender runs; the arguments are those of :func:`plan_worker`."""
+    return ChildPlan(
+        name="sender",
+        arguments=_module("workers", "sender"),
+        environ=_role_environ(environ),
+        log=home.logs / "sender.log",
+        is_ready=lambda pid: _has_reported(redis_url, "sender", pid),
         grace_s=grace_s + _EXIT_S,
     )
 
@@ -91,14 +105,16 @@ def _role_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return inherited
 
 
-def _has_reported(redis_url: str, pid: int) -> bool:
+def _has_reported(redis_url: str, role: str, pid: int) -> bool:
     from ingest.errors import RedisUnavailable
-    from storage.signals import Signals
+    from storage.signals import Role, Signals
 
     signals = Signals(redis_url)
     try:
         # A worker's name is host-pid-random: one that was killed does not pass for the next.
-        return any(name.split("-")[-2:-1] == [str(pid)] for name in signals.list_workers())
+        return any(
+            name.split("-")[-2:-1] == [str(pid)] for name in signals.list_workers(Role(role))
+        )
     except RedisUnavailable:
         return False
     finally:

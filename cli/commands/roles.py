@@ -1,4 +1,4 @@
-"""`headrace api`, `worker`, `beat`: one process of a role, as a container runs it.
+"""`headrace api`, `worker`, `sender`, `beat`: one process of a role, as a container runs it.
 
 Invariant: the process becomes the role, so signals and exit codes are its own.
 """
@@ -22,6 +22,12 @@ def api() -> None:
 def worker() -> None:
     """Run a worker, configured by HEADRACE_ variables."""
     _become("workers", "worker")
+
+
+@click.command()
+def sender() -> None:
+    """Run a sender of webhooks, configured by HEADRACE_ variables."""
+    _become("workers", "sender")
 
 
 @click.command()

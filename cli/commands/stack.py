@@ -46,7 +46,7 @@ def up(*, detach: bool, workers: int) -> None:
         _show_welcome(home, stack.api_url, stack.api_key, stack.sample_url)
         say("Ctrl-C stops it.")
         stack.wait()
-        say("Stopping: beat, workers and API first, then the servers. Ctrl-C again to hurry.")
+        say("Stopping: the roles first, then the servers. Ctrl-C again to hurry.")
 
 
 @click.command()
