@@ -101,6 +101,15 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
+def receiver_port() -> int:
+    """A port that is free for a receiver in a process of its own, and that is let through."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        port: int = asked.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
 def stack(
     tmp_path_factory: pytest.TempPathFactory,
     origin: Origin,
@@ -108,9 +117,10 @@ def stack(
     tls_origins: dict[TlsCase, Origin],
     certificates: Certificates,
     closed_port: int,
+    receiver_port: int,
 ) -> Iterator[LocalStack]:
-    """The whole service, running: servers, API, one worker, beat."""
-    ports = [origin.port, large_origin.port, closed_port]
+    """The whole service, running: servers, API, one worker, sender, beat."""
+    ports = [origin.port, large_origin.port, closed_port, receiver_port]
     ports += [one.port for one in tls_origins.values()]
     with LocalStack(
         tmp_path_factory.mktemp("headrace"),
@@ -126,6 +136,11 @@ def stack(
             # Most tests want to see the first failure; the others say how often they try.
             "HEADRACE_MAX_ATTEMPTS": "1",
             "HEADRACE_RETRY_BASE_S": "0.5",
+            # Receivers of tests speak http, and what they refuse comes again soon.
+            "HEADRACE_WEBHOOK_ALLOW_HTTP": "true",
+            "HEADRACE_WEBHOOK_DELAYS_S": "0,0.2,0.4",
+            "HEADRACE_WEBHOOK_CONNECT_TIMEOUT_S": "1",
+            "HEADRACE_WEBHOOK_TIMEOUT_S": "2",
         },
         allow_addresses=[f"127.0.0.1:{port}" for port in ports],
     ) as running:

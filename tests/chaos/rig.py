@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 from redis import Redis
 
 from cli.local import LocalStack
+from ingest.access import Scope
 from ingest.config import MIB, Settings
 from ingest.environ import load_settings
 from ingest.model import Order, Project
@@ -27,6 +28,7 @@ from storage.objects.s3 import S3ObjectStore
 from storage.records import tasks
 from storage.records.database import Database
 from storage.signals import Signals
+from tests.chaos.receiver import Fate, Mailbox, Receiver
 from tests.support.api import Api, JsonDict, read_object
 from tests.support.origin import Drip, Generated, Origin, Reply
 from tests.support.padding import pad_mp4
@@ -52,6 +54,11 @@ SETTINGS: Mapping[str, str] = {
     # Sources that wait for a test's word are patiently waited for.
     "HEADRACE_FIRST_BYTE_TIMEOUT_S": "120",
     "HEADRACE_LOWEST_BPS": "0",
+    # Twenty attempts within half a minute, so that what fails every other time arrives.
+    "HEADRACE_WEBHOOK_ALLOW_HTTP": "true",
+    "HEADRACE_WEBHOOK_DELAYS_S": "0,0.1,0.2,0.5" + ",1" * 6 + ",2" * 10,
+    "HEADRACE_WEBHOOK_CONNECT_TIMEOUT_S": "1",
+    "HEADRACE_WEBHOOK_TIMEOUT_S": "1",
 }
 # A kill may hit any task many times, and none is to blame.
 UNTIRING = {"max_attempts": 100}
@@ -70,6 +77,7 @@ class Rig:
 
     stack: LocalStack
     source: Origin
+    receiver: Receiver
     settings: Settings
     database: Database
     store: S3ObjectStore
@@ -80,7 +88,7 @@ class Rig:
 
     def open_tenant(self) -> Tenant:
         """Make a new, empty project with a key of its own."""
-        project, secret = make_project(self.database)
+        project, secret = make_project(self.database, scopes=[Scope.ADMIN])
         return Tenant(self, project, Api(self.stack.api_url, secret))
 
     def name_workers(self) -> list[str]:
@@ -118,6 +126,17 @@ class Tenant:
     def post(self, order: JsonDict) -> str:
         """Order a task through the API; return its id."""
         return str(read_object(self.api.post("/tasks", {"kind": "ingest", **order}), 201)["id"])
+
+    def listen(
+        self, name: str, topics: Sequence[str], decide: Callable[[], Fate] = lambda: Fate.TAKEN
+    ) -> tuple[Mailbox, str]:
+        """Make an endpoint at the receiver; return its mailbox and its id."""
+        box = self.rig.receiver.open(name, decide)
+        made = read_object(
+            self.api.post("/webhooks/endpoints", {"url": box.url, "topics": list(topics)}), 201
+        )
+        box.secret = str(made["secret"])
+        return box, str(made["id"])
 
     def post_all(self, orders: Iterable[JsonDict]) -> list[str]:
         """Order many tasks through the API, some at a time; return their ids."""
@@ -157,8 +176,8 @@ def open_rig(
         changed: settings on top of :data:`SETTINGS`, as HEADRACE_ variables.
         seen: the addresses the test looks at, where the roles reach their servers another way.
     """
-    with Origin() as source:
-        allowed = [f"127.0.0.1:{source.port}"]
+    with Origin() as source, Receiver() as receiver:
+        allowed = [f"127.0.0.1:{one.port}" for one in (source, receiver)]
         try:
             with LocalStack(
                 home,
@@ -166,7 +185,7 @@ def open_rig(
                 allow_addresses=allowed,
                 workers=workers,
             ) as stack:
-                rig = _look_into(stack, seen or {}, source, picture, video)
+                rig = _look_into(stack, seen or {}, source, receiver, picture, video)
                 source.serve_family("/tiny/", lambda name: Reply(body=rig.make_tiny(name)))
                 source.serve_family("/slow/", lambda name: _serve_slowly(rig.make_tiny(name)))
                 source.serve_family("/video/", lambda name: _serve_video(rig, name, _VIDEO_DRIP))
@@ -180,13 +199,19 @@ def open_rig(
 
 
 def _look_into(
-    stack: LocalStack, seen: Mapping[str, str], source: Origin, picture: bytes, video: bytes
+    stack: LocalStack,
+    seen: Mapping[str, str],
+    source: Origin,
+    receiver: Receiver,
+    picture: bytes,
+    video: bytes,
 ) -> Rig:
     settings = load_settings({**stack.environ, **seen})
     redis_url = settings.redis_url.get_secret_value()
     return Rig(
         stack=stack,
         source=source,
+        receiver=receiver,
         settings=settings,
         database=Database(settings.sqlalchemy_url, pool_size=8),
         store=s3.connect(settings, pool_size=8),

@@ -101,6 +101,7 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
         "max_bytes": 10,
         "priority": -1,
         "max_attempts": 2,
+        "webhook_url": None,
     }
     assert (task["ref"], task["metadata"]) == ("t", {"b": None})
     for field in ("transfer", "output", "error", "batch_id", "started", "finished"):

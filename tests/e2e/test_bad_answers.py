@@ -7,11 +7,13 @@ import gzip
 import itertools
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from cli.local import LocalStack
 from storage.objects.s3 import S3ObjectStore
 from tests.e2e.test_bad_sources import Bad
 from tests.support.api import Api
@@ -268,7 +270,7 @@ WAITS = {
         "Thu, 99 Jan 2026 00:00:00 GMT",
     )
 }
-CASES = ENDS | PACE | RANGES | PAGES | WAYS | WAITS
+CASES = ENDS | RANGES | PAGES | WAYS | WAITS
 
 
 @pytest.mark.parametrize("bad", CASES.values(), ids=CASES.keys())
@@ -279,3 +281,26 @@ def test_an_answer_that_lies_fails_with_its_typed_error_and_leaves_nothing(
     order["url"] = origin.route(f"/{order['folder']}", bad.make(video))
 
     fail_cleanly(api, store, order, bad.code, picture_url)
+
+
+@pytest.fixture(scope="module")
+def paced(
+    stack: LocalStack, origin: Origin, store: S3ObjectStore, video: bytes, picture_url: str
+) -> Iterator[Mapping[str, Future[None]]]:
+    """What becomes of each that is slow: all at once, since every one of them takes its limit."""
+
+    def fail(bad: Bad) -> None:
+        order = make_order("", **bad.order)
+        order["url"] = origin.route(f"/{order['folder']}", bad.make(video))
+        with Api(stack.api_url, stack.api_key) as api:
+            fail_cleanly(api, store, order, bad.code, picture_url)
+
+    with ThreadPoolExecutor(len(PACE)) as pool:
+        yield {name: pool.submit(fail, bad) for name, bad in PACE.items()}
+
+
+@pytest.mark.parametrize("name", PACE)
+def test_an_answer_that_keeps_no_pace_fails_with_its_typed_error_and_leaves_nothing(
+    name: str, paced: Mapping[str, Future[None]]
+) -> None:
+    paced[name].result()

@@ -15,6 +15,8 @@ from storage.records.database import Database
 from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, read_error, read_list
 
+ENDPOINT = f"/webhooks/endpoints/{make_id(Prefix.ENDPOINT)}"
+DELIVERY = f"/webhooks/deliveries/{make_id(Prefix.DELIVERY)}"
 ENDPOINTS = [
     ("POST", "/files"),
     ("GET", "/files"),
@@ -26,6 +28,22 @@ ENDPOINTS = [
     ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),
+    ("POST", "/webhooks/endpoints"),
+    ("GET", "/webhooks/endpoints"),
+    ("GET", ENDPOINT),
+    ("PATCH", ENDPOINT),
+    ("DELETE", ENDPOINT),
+    ("GET", f"{ENDPOINT}/secret"),
+    ("POST", f"{ENDPOINT}/rotate"),
+    ("POST", f"{ENDPOINT}/test"),
+    ("POST", f"{ENDPOINT}/replay"),
+    ("GET", "/webhooks/secret"),
+    ("POST", "/webhooks/secret/rotate"),
+    ("GET", "/webhooks/deliveries"),
+    ("GET", DELIVERY),
+    ("POST", f"{DELIVERY}/redeliver"),
+    ("GET", "/events"),
+    ("GET", f"/events/{make_id(Prefix.EVENT)}"),
     ("GET", "/project"),
     ("POST", "/keys"),
     ("GET", "/keys"),

@@ -21,7 +21,8 @@ from tests.support.tasks import create_task, wait_for_end
 from tests.support.waiting import wait_until
 
 SLOTS = 8
-SIZE_BYTES = 160 * MIB
+# Three times what its buffers hold, so that each of them is used again.
+SIZE_BYTES = 72 * MIB
 # The constant of docs/operations.md, above what an idle worker takes.
 CONSTANT_BYTES = 48 * MIB
 ENDS_WITHIN_S = 100.0

@@ -23,13 +23,31 @@ PATHS = {
     "/tasks/{task_id}/retry": {"post"},
     "/keys": {"get", "post"},
     "/keys/{key_id}": {"get", "delete"},
+    "/webhooks/endpoints": {"get", "post"},
+    "/webhooks/endpoints/{endpoint_id}": {"get", "patch", "delete"},
+    "/webhooks/endpoints/{endpoint_id}/secret": {"get"},
+    "/webhooks/endpoints/{endpoint_id}/rotate": {"post"},
+    "/webhooks/endpoints/{endpoint_id}/test": {"post"},
+    "/webhooks/endpoints/{endpoint_id}/replay": {"post"},
+    "/webhooks/secret": {"get"},
+    "/webhooks/secret/rotate": {"post"},
+    "/webhooks/deliveries": {"get"},
+    "/webhooks/deliveries/{delivery_id}": {"get"},
+    "/webhooks/deliveries/{delivery_id}/redeliver": {"post"},
+    "/events": {"get"},
+    "/events/{event_id}": {"get"},
     "/project": {"get"},
     "/delivery/{name}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},
 }
-BODILESS = {"/tasks/{task_id}/cancel", "/tasks/{task_id}/retry"}
+BODILESS = {
+    "/tasks/{task_id}/cancel",
+    "/tasks/{task_id}/retry",
+    "/webhooks/endpoints/{endpoint_id}/test",
+    "/webhooks/deliveries/{delivery_id}/redeliver",
+}
 KEYLESS = {"/delivery/{name}", "/healthz", "/readyz", "/metrics"}
 
 

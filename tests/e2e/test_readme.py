@@ -20,10 +20,13 @@ import pytest
 import requests
 from jsonschema import Draft202012Validator
 
-from api.resources import FileResource, TaskResource
 from cli.client import ApiClient
 from cli.local import LocalStack
 from ingest.ids import Prefix, is_id
+from ingest.resources import FileResource, TaskResource
+from storage.records import endpoints, projects
+from storage.records.database import Database
+from tests.support.inbox import TAKEN, Inbox
 from tests.support.media import make_media
 from tests.support.origin import Origin, Reply, Stall
 from tests.support.pages import Block, find_blocks, read_page
@@ -129,6 +132,7 @@ def reader(
         folder,
         {
             "https://example.com/video.mp4": origin.serve("/readme/video.mp4", content),
+            "https://example.com/webhooks/headrace": origin.route("/readme/webhooks", TAKEN),
             "https://example.com/private.mp4": origin.url("/readme/private.mp4"),
             "https://example.com/missing.mp4": origin.url("/readme/missing.mp4"),
             "2cc9f1167aff0d25c5de433d0327597ed4c7d38aff3bdc2bdb5f2deab2b8a5a0": sha256,
@@ -197,6 +201,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
         ("Ingest and wait", 1),
         ("Ingest in the background", 1),
         ("Poll for the result", 1),
+        ("Be told by webhook", 1),
         ("Mend or stop a task", 3),
         ("Choose folder and filename", 1),
         ("Use a signed URL", 1),
@@ -213,7 +218,9 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
     assert {(heading, headings.count(heading)) for heading in headings} == run
     # Python runs as a whole, so none can be left out; curl and Python come in pairs.
     assert {block.heading for block in _PYTHON} == {
-        heading for heading, _ in run if heading not in {"Keys", "Projects", "Command line"}
+        heading
+        for heading, _ in run
+        if heading not in {"Be told by webhook", "Keys", "Projects", "Command line"}
     }
     assert "curl" not in "".join(block.text for block in find_blocks(_README, "bash"))
 
@@ -256,6 +263,31 @@ def test_curl_ingests_in_the_background_and_polls(
     validate(polled.body, "TaskAnswer")
     assert (polled.data["status"], polled.data["progress"]) == ("complete", 100)
     _check_video(cast("Json", polled.data["output"]), reader)
+
+
+def test_curl_makes_an_endpoint_that_is_told(
+    reader: Reader,
+    client: ApiClient,
+    origin: Origin,
+    database: Database,
+    validate: Callable[[object, str], None],
+) -> None:
+    made = reader.run_shell(_find("Be told by webhook"))
+    endpoint_id = str(made.data["id"])
+    try:
+        assert made.status == 201
+        validate(made.body, "NewEndpointAnswer")
+        url = reader.replacements["https://example.com/webhooks/headrace"]
+        inbox = Inbox(origin, url, str(made.data["secret"]), endpoint_id)
+        task = client.create_task({"url": reader.replacements["https://example.com/video.mp4"]})
+        done = client.wait_for_task(task.id, lambda _: None)
+        (told,) = inbox.wait_for("task.completed")
+        assert told.data == done.raw
+    finally:
+        # The stack's own project is that of other tests too.
+        with database.transaction() as connection:
+            project = projects.ensure_project(connection)
+            endpoints.remove(connection, project.id, endpoint_id)
 
 
 def test_curl_mends_a_task_and_stops_another(

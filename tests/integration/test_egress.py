@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -453,3 +455,66 @@ def test_many_addresses_that_do_not_answer_take_no_longer_than_one(
         egress.get(parse_source_url("http://many.invalid/"), {})
     egress.close()
     assert 1 <= len(tried) <= 5
+
+
+def _answer_once(listener: socket.socket, answer: bytes) -> list[bytes]:
+    """Take one request with its body, answer, and leave the connection open; return what came."""
+    connection, _ = listener.accept()
+    with connection:
+        came = b""
+        while not came.endswith(b"}"):
+            came += connection.recv(65536)
+        connection.sendall(answer)
+        connection.settimeout(10)
+        connection.recv(1)
+    return [came]
+
+
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def sender(receiver: socket.socket) -> Iterator[Egress]:
+    opened = Egress(Policy(1, 1, frozenset({f"127.0.0.1:{receiver.getsockname()[1]}"})))
+    yield opened
+    opened.close()
+
+
+def test_a_body_is_posted_as_it_is_with_its_length(
+    receiver: socket.socket, sender: Egress, executor: Executor
+) -> None:
+    heard = executor.submit(_answer_once, receiver, b"HTTP/1.1 204 No Content\r\n\r\n")
+    url = parse_source_url(f"http://127.0.0.1:{receiver.getsockname()[1]}/hook?a=b")
+    answer = sender.post(url, {"Webhook-Id": "evt_a"}, b'{"a": 1}', limit_s=5)
+    assert answer.status == 204
+    answer.close()
+    head, _, body = heard.result(10)[0].partition(b"\r\n\r\n")
+    assert body == b'{"a": 1}'
+    assert head.startswith(b"POST /hook?a=b HTTP/1.1\r\n")
+    assert {b"Webhook-Id: evt_a", b"Content-Length: 8"} <= set(head.split(b"\r\n"))
+
+
+def test_a_post_ends_in_its_time_though_the_answers_body_does_not(
+    receiver: socket.socket, sender: Egress, executor: Executor
+) -> None:
+    executor.submit(_answer_once, receiver, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nslow")
+    url = parse_source_url(f"http://127.0.0.1:{receiver.getsockname()[1]}/")
+    began = time.monotonic()
+    answer = sender.post(url, {}, b"{}", limit_s=0.6)
+    view = memoryview(bytearray(9))
+    assert answer.read_into(view) == 4
+    with pytest.raises(SourceTimeout):
+        answer.read_into(view)
+    answer.close()
+    assert time.monotonic() - began < 1.5
+
+
+def test_nothing_is_posted_to_an_address_that_is_not_public(
+    receiver: socket.socket, egress: Egress
+) -> None:
+    url = parse_source_url(f"http://127.0.0.1:{receiver.getsockname()[1]}/")
+    with pytest.raises(AddressBlocked):
+        egress.post(url, {}, b"{}", limit_s=5)

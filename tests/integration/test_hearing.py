@@ -17,13 +17,13 @@ from ingest.environ import load_settings, make_child_environ
 from ingest.states import Status
 from storage.records import lookups
 from storage.records.database import Database
-from storage.signals import Signals
+from storage.signals import INGEST_QUEUE, Signals
 from tests.integration.examples import MakeTask
 from tests.support.faults import FaultProxy
 from tests.support.media import make_media
 from tests.support.origin import Origin, Stall
 from tests.support.waiting import wait_until
-from workers.broker import create_celery, make_wake
+from workers.broker import RUN, create_celery, make_wake
 
 SLOTS = 2
 HEARD_WITHIN_S = 20.0
@@ -49,7 +49,7 @@ def wake(settings: Settings, signals: Signals) -> Wake:
             "HEADRACE_S3_BUCKET": settings.s3_bucket,
         }
     )
-    return make_wake(create_celery(own))
+    return make_wake(create_celery(own), RUN, INGEST_QUEUE)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ import pytest
 
 from ingest.config import Settings
 from ingest.errors import AddressBlocked, FieldInvalid, IngestError, SourceDns, SourceUnavailable
+from ingest.outlets import DEFAULT_PORTS, parse_ports
 from ingest.urls import parse_source_url
+from ingest.webhooks import WebhookRules, parse_webhook_url
 from tests.support.canary import Canary
 from tests.support.figures import Figures
 from tests.support.origin import Origin
@@ -36,6 +38,7 @@ NAMES = [
     "localhost", "LOCALHOST", "localhost.", "ip6-localhost", "\u24db\u24de\u24d2alhost",
     "[::1]", "[::]", "[0:0::0:1]", "[::0001]", "[::1%25lo]", "[fe80::1%25lo]", "[::1].",
 ]  # fmt: skip
+RULES = WebhookRules(takes_http=True, ports=parse_ports(DEFAULT_PORTS))
 # Just outside of what is special; the first and the last of what is public between two ranges.
 PUBLIC = [
     "1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
@@ -86,6 +89,12 @@ def tried(canaries: dict[str, Canary], security_figures: Figures) -> Iterator[Tr
 def redirected(canaries: dict[str, Canary], security_figures: Figures) -> Iterator[Tried]:
     """What was tried behind a redirect."""
     yield from _tell("S2", "hostile redirects", canaries, security_figures)
+
+
+@pytest.fixture(scope="module")
+def told(canaries: dict[str, Canary], security_figures: Figures) -> Iterator[Tried]:
+    """What was tried as a receiver of webhooks."""
+    yield from _tell("S2", "hostile receivers of webhooks", canaries, security_figures)
 
 
 def _tell(name: str, what: str, canaries: dict[str, Canary], figures: Figures) -> Iterator[Tried]:
@@ -175,6 +184,32 @@ def test_no_redirect_leads_where_no_url_does(
         for address in ("127.0.0.2", *OTHERS):
             urls = {host: f"http://{host}:{port}/" for host in spell(IPv4Address(address))}
             assert redirected.try_all(refuse, urls) == []
+
+
+@pytest.mark.parametrize("address", [*OWN, *OTHERS])
+def test_no_webhook_is_sent_where_no_url_leads(
+    address: str, canaries: dict[str, Canary], egress: Egress, told: Tried
+) -> None:
+    port = canaries[address].port if address in canaries else 80
+    urls = {host: f"http://{host}:{port}/" for host in spell(IPv4Address(address))}
+    names = NAMES if address == OWN[0] else []
+    urls |= {host: f"http://{host}:{port}/" for host in names}
+
+    def refuse(url: str) -> bool:
+        """A sender trusts no row: what was let in once is judged again where it is connected to."""
+        try:
+            egress.post(parse_source_url(url), {}, b"{}", limit_s=4).close()
+        except (FieldInvalid, AddressBlocked, SourceDns):
+            return True
+        except IngestError:
+            pass
+        return False
+
+    assert told.try_all(refuse, urls) == []
+    # What is an address itself is refused before anything is kept.
+    for host in (address, f"0x{int(IPv4Address(address)):x}", f"[::ffff:{address}]"):
+        with pytest.raises(FieldInvalid, match="not public"):
+            parse_webhook_url(f"http://{host}:{max(port, 1024)}/", RULES)
 
 
 def test_three_hundred_spellings_and_more_are_tried() -> None:

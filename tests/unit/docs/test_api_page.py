@@ -10,12 +10,12 @@ import pytest
 from pydantic import BaseModel
 
 from api.app import create_app
-from api.resources import FileResource, TaskResource
 from api.schemas import FileListing, KeyRequest, TaskListing, TaskRequest
 from api.tenancy import NewKeyResource, ProjectLimits, ProjectResource, ProjectUsage
 from ingest import errors
 from ingest.environ import load_settings
 from ingest.errors import HeadraceError, IngestError, RequestError, ServiceError
+from ingest.resources import FileResource, TaskResource
 from tests.support.pages import find_blocks, find_table, read_page
 
 _PAGE = read_page("docs/api.md")

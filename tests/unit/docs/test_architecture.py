@@ -6,7 +6,7 @@ import re
 
 from ingest.states import TRANSITIONS
 from storage.records.tables import metadata
-from storage.signals import INGEST_QUEUE
+from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE
 from tests.support.pages import ROOT, find_blocks, find_table, read_page
 
 _PAGE = read_page("docs/architecture.md")
@@ -65,7 +65,7 @@ def test_the_rooms_import_what_the_drawing_says() -> None:
 def test_what_lives_in_redis_is_called_as_the_page_says() -> None:
     keys = [row[0].partition("`")[2].rstrip("`") for row in find_table(_PAGE, "key").rows]
 
-    assert keys[0] == INGEST_QUEUE
+    assert keys[:2] == [INGEST_QUEUE, WEBHOOK_QUEUE]
     source = read_page("storage/signals.py")
     named = {match.rstrip(":") for match in re.findall(r"\"(headrace:[a-z]+:?)", source)}
-    assert {key.partition(":<")[0] for key in keys[1:]} == named
+    assert {key.partition(":<")[0] for key in keys[2:]} == named

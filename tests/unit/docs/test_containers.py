@@ -22,8 +22,8 @@ from ingest.config import PREFIX, Settings
 from ingest.environ import load_settings
 from tests.support.pages import ROOT, read_page
 
-_ROLES = ("api", "worker", "beat", "migrate")
-_LONG_RUNNING = ("api", "worker", "beat")
+_ROLES = ("api", "worker", "sender", "beat", "migrate")
+_LONG_RUNNING = ("api", "worker", "sender", "beat")
 _SERVERS = ("postgres", "redis", "seaweedfs")
 # Read by Compose itself and by the servers; the rest of .env are settings.
 _COMPOSE_VARIABLES = {
@@ -39,6 +39,7 @@ _FIXED_BY_CONTAINERS = {
     "HEADRACE_REDIS_URL",
     "HEADRACE_API_BIND",
     "HEADRACE_WORKER_METRICS_BIND",
+    "HEADRACE_SENDER_METRICS_BIND",
     "HEADRACE_FFPROBE_PATH",
     "PROMETHEUS_MULTIPROC_DIR",
 }
@@ -144,6 +145,7 @@ def test_every_role_gets_settings_that_headrace_takes(role: str) -> None:
     assert settings.s3_public_endpoint == "http://localhost:8333"
     assert settings.api_bind == "0.0.0.0:8000"
     assert (settings.worker_metrics_bind is not None) is (role == "worker")
+    assert (settings.sender_metrics_bind is not None) is (role == "sender")
     assert (settings.metrics_dir is not None) is (role == "api")
 
 
@@ -188,8 +190,9 @@ def test_the_example_env_sets_no_secret_of_its_own() -> None:
     assert set(given.values()) == {""}
 
 
-def test_the_worker_can_be_scaled() -> None:
-    worker = _load_compose()["services"]["worker"]
+@pytest.mark.parametrize("role", ["worker", "sender"])
+def test_what_takes_messages_can_be_scaled(role: str) -> None:
+    worker = _load_compose()["services"][role]
 
     assert not {"container_name", "ports", "hostname"} & set(worker)
 

@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, Metric
 from api.metrics import build_metrics
 from ingest.config import MIB
 from ingest.environ import load_settings
+from storage.signals import BEAT_LOOPS
 from tests.support.pages import ROOT, find_table, read_page
-from workers.metrics import WorkerMetrics
+from workers.metrics import SenderMetrics, WorkerMetrics
 
 _PAGE = read_page("docs/operations.md")
 _REQUIRED = {
@@ -45,6 +46,10 @@ def test_every_metric_of_the_api_is_listed() -> None:
 
 def test_every_metric_of_a_worker_is_listed() -> None:
     assert _list_described("worker metric") == _list_registered(WorkerMetrics(1).registry)
+
+
+def test_every_metric_of_a_sender_is_listed() -> None:
+    assert _list_described("sender metric") == _list_registered(SenderMetrics(1).registry)
 
 
 def test_every_event_that_is_listed_is_logged_somewhere() -> None:
@@ -83,7 +88,10 @@ def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     api = settings.api_processes * 2 * settings.api_threads
     worker = 2 * (settings.worker_slots + 1)
 
-    assert f"{api} + {worker} + 4 with the defaults" in _PAGE
+    sender = 2 * (settings.webhook_slots + 1)
+    beat = 2 * len(BEAT_LOOPS)
+
+    assert f"{api} + {worker} + {sender} + {beat} with the defaults" in _PAGE
     assert int(re.findall(r"max_connections=(\d+)", read_page("docker-compose.yml"))[0]) == 200
 
 
@@ -102,6 +110,12 @@ def test_the_descriptors_of_a_worker_are_what_the_page_says(slots: str, said: st
 def test_only_settings_that_exist_are_named_in_the_pages() -> None:
     settings = {row[0].strip("`") for row in find_table(read_page("README.md"), "Variable").rows}
     client = {"HEADRACE_URL", "HEADRACE_KEY", "HEADRACE_HOME"}
-    for page in ("README.md", "docs/api.md", "docs/architecture.md", "docs/operations.md"):
+    for page in (
+        "README.md",
+        "docs/api.md",
+        "docs/architecture.md",
+        "docs/operations.md",
+        "docs/webhooks.md",
+    ):
         named = set(re.findall(r"\bHEADRACE_[A-Z0-9_]+\b", read_page(page)))
         assert named <= settings | client

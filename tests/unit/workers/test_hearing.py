@@ -41,7 +41,7 @@ def ward() -> Ward:
 
 @pytest.fixture
 def hearing(ward: Ward) -> Hearing:
-    return Hearing(cast("Signals", ward), ward, ward.give_up)
+    return Hearing(cast("Signals", ward), "ingest", ward, ward.give_up)
 
 
 def test_who_takes_nothing_although_messages_wait_connects_anew_and_then_gives_up(

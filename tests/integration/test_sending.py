@@ -1,0 +1,213 @@
+"""Deliveries on real PostgreSQL: picked fairly, claimed and recorded once, held back in trouble."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from ingest.delivering import Plan, plan_next
+from ingest.errors import SourceTimeout
+from ingest.model import Project
+from ingest.webhooks import Delivery, DeliveryStatus, DisabledFor, Endpoint, EndpointStatus
+from storage.records import deliveries, endpoints, sending
+from storage.records.database import Database
+from storage.records.sending import Claimed, Outcome
+from tests.integration.examples import MakeTask
+
+MakeEndpoint = Callable[[], Endpoint]
+TAKEN = Outcome(3, 204, "", None)
+FAILURE = SourceTimeout("It hangs.").as_failure()
+MISSED = Outcome(15_000, None, None, FAILURE)
+
+
+@pytest.fixture
+def make_endpoint(records: Database, project: Project) -> MakeEndpoint:
+    def make() -> Endpoint:
+        with records.transaction() as connection:
+            return endpoints.create(
+                connection,
+                project.id,
+                url="https://example.com/",
+                topics=["task.created"],
+                description=None,
+                metadata=None,
+                sealed_secret=b"sealed",
+            )
+
+    return make
+
+
+def _pick(records: Database, room: int = 100, lane_limit: int = 4) -> list[str]:
+    with records.transaction() as connection:
+        return list(sending.pick(connection, room, lane_limit))
+
+
+def _claim(records: Database, delivery_id: str, lease_s: float = 60) -> Claimed | None:
+    with records.transaction() as connection:
+        return sending.claim(connection, delivery_id, "sender-1", lease_s)
+
+
+def _take(records: Database) -> Claimed:
+    (delivery_id,) = _pick(records, 1)
+    claimed = _claim(records, delivery_id)
+    assert claimed is not None
+    return claimed
+
+
+def _record(records: Database, claimed: Claimed, outcome: Outcome, plan: Plan) -> bool:
+    with records.transaction() as connection:
+        return sending.record(connection, claimed, outcome, plan)
+
+
+def _read(records: Database, project: Project, delivery_id: str) -> Delivery:
+    with records.transaction() as connection:
+        found = deliveries.get(connection, project.id, delivery_id)
+    assert found is not None
+    return found
+
+
+def _read_endpoint(records: Database, endpoint: Endpoint) -> Endpoint:
+    with records.transaction() as connection:
+        found = endpoints.get(connection, endpoint.project_id, endpoint.id)
+    assert found is not None
+    return found
+
+
+def test_a_delivery_is_claimed_once_and_recorded_once(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    task = make_task()
+    (delivery_id,) = _pick(records)
+    assert _pick(records) == []
+    claimed = _claim(records, delivery_id)
+    assert claimed is not None
+    assert _claim(records, delivery_id) is None
+    assert (claimed.url, claimed.secrets.good) == (endpoint.url, (b"sealed",))
+    assert claimed.event.task == task
+    assert _record(records, claimed, TAKEN, plan_next(204, 1))
+    assert not _record(records, claimed, MISSED, plan_next(None, 1))
+    found = _read(records, project, delivery_id)
+    assert (found.status, found.attempt) == (DeliveryStatus.DELIVERED, 1)
+    assert found.finished is not None
+    assert [(one.http_status, one.duration_ms) for one in found.attempts] == [(204, 3)]
+    assert _pick(records) == []
+
+
+def test_what_failed_comes_again_by_the_plan_and_ends_with_its_last_attempt(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    for number in (1, 2):
+        claimed = _take(records)
+        assert (claimed.attempt, claimed.tries) == (number, number)
+        assert _record(records, claimed, MISSED, Plan(arrived=False, retry_after_s=0))
+    assert _read_endpoint(records, endpoint).failing_since is not None
+    claimed = _take(records)
+    assert _record(records, claimed, MISSED, Plan(arrived=False))
+    found = _read(records, project, claimed.id)
+    assert (found.status, len(found.attempts)) == (DeliveryStatus.FAILED, 3)
+    with records.transaction() as connection:
+        assert deliveries.redeliver(connection, project.id, claimed.id) is not None
+        assert deliveries.redeliver(connection, project.id, claimed.id) is None
+    again = _take(records)
+    assert (again.event.id, again.attempt, again.tries) == (claimed.event.id, 4, 1)
+    assert _record(records, again, TAKEN, plan_next(200, 1))
+    assert _read_endpoint(records, endpoint).failing_since is None
+
+
+def test_one_receiver_has_a_few_places_and_the_others_the_rest(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    first = make_endpoint()
+    for _ in range(6):
+        make_task()
+    second = make_endpoint()
+    make_task()
+    picked = _pick(records, room=3)
+    lanes = Counter(_lane(records, one) for one in picked)
+    assert lanes == {first.id: 2, second.id: 1}
+    assert len(_pick(records)) == 2
+    assert _pick(records) == []
+
+
+def _lane(records: Database, delivery_id: str) -> str:
+    with records.transaction() as connection:
+        query = text("SELECT lane FROM deliveries WHERE id = :id")
+        return str(connection.execute(query, {"id": delivery_id}).scalar_one())
+
+
+def test_a_receiver_that_takes_nothing_is_left_alone_and_then_asked_by_one(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_endpoint()
+    for _ in range(8):
+        make_task()
+    for _ in range(5):
+        assert _record(records, _take(records), MISSED, Plan(arrived=False))
+    assert _pick(records) == []
+    with records.transaction() as connection:
+        connection.execute(text("UPDATE troubles SET paused_until = now()"))
+    (only,) = _pick(records)
+    claimed = _claim(records, only)
+    assert claimed is not None
+    assert _record(records, claimed, TAKEN, plan_next(200, 1))
+    assert len(_pick(records)) == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "since", "reason"),
+    [
+        (Plan(arrived=False, disables=True), timedelta(0), DisabledFor.GONE),
+        (Plan(arrived=False), timedelta(days=5, seconds=1), DisabledFor.FAILING),
+        (Plan(arrived=False), timedelta(days=4, hours=23), None),
+    ],
+)
+def test_a_receiver_is_disabled_that_is_gone_or_failed_for_five_days(
+    plan: Plan,
+    since: timedelta,
+    reason: DisabledFor | None,
+    records: Database,
+    make_endpoint: MakeEndpoint,
+    make_task: MakeTask,
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    make_task()
+    first = _take(records)
+    assert _record(records, first, MISSED, Plan(arrived=False))
+    with records.transaction() as connection:
+        connection.execute(
+            text("UPDATE troubles SET failing_since = now() - CAST(:since AS interval)"),
+            {"since": since},
+        )
+    assert _record(records, _take(records), MISSED, plan)
+    found = _read_endpoint(records, endpoint)
+    assert found.disabled_for is reason
+    assert (found.status is EndpointStatus.DISABLED) is (reason is not None)
+    make_task()
+    assert bool(_pick(records)) is (reason is None)
+
+
+def test_a_sender_that_fell_silent_loses_its_delivery_and_writes_nothing_more(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_endpoint()
+    make_task()
+    (delivery_id,) = _pick(records)
+    silent = _claim(records, delivery_id, lease_s=-1)
+    assert silent is not None
+    with records.transaction() as connection:
+        plan = Plan(arrived=False, retry_after_s=0)
+        assert sending.release_expired(connection, lambda _: plan, FAILURE) == 1
+    assert not _record(records, silent, TAKEN, plan_next(200, 1))
+    again = _take(records)
+    assert again.attempt == 2
+    with records.transaction() as connection:
+        assert sending.hand_back(connection, [(again.id, 2)], FAILURE) == 1
+    assert (_take(records).attempt, _read(records, project, again.id).attempt) == (3, 3)
