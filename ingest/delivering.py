@@ -25,8 +25,9 @@ _DELAY = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*", re.ASCII)
 # Of a delay, how much may be added.
 JITTER = 0.2
 _LONGEST_RETRY_AFTER_S = 24 * _HOUR_S
-# After so many failures in a row a receiver is asked by one delivery at a time.
-TROUBLED_AFTER = 5
+# After so many failures in a row a receiver is asked by one delivery at a time. One that takes half
+# of what it is sent hardly ever has so many.
+TROUBLED_AFTER = 10
 # For so long nothing has arrived, and an endpoint counts as gone.
 DISABLED_AFTER = timedelta(days=5)
 _GONE = 410

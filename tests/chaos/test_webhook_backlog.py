@@ -9,7 +9,14 @@ import psutil
 from sqlalchemy import ARRAY, String, bindparam, func, select, text, update
 
 from ingest.config import MIB
-from ingest.delivering import DELAYS_S, DISABLED_AFTER, JITTER, Plan, plan_next
+from ingest.delivering import (
+    DELAYS_S,
+    DISABLED_AFTER,
+    JITTER,
+    TROUBLED_AFTER,
+    Plan,
+    plan_next,
+)
 from ingest.errors import ReceiverRefused
 from ingest.ids import Prefix, make_id
 from storage.records import outbox, sending
@@ -155,7 +162,7 @@ def test_w4_many_that_wait_for_a_dead_endpoint_cost_the_others_nothing(
         processes = {name: psutil.Process(rig.stack.processes[name]) for name in ("beat", "sender")}
         taken_bytes = {name: one.memory_info().rss for name, one in processes.items()}
         _pile_up(rig, tenant, dead_id, count)
-        wait_until(lambda: len(dead.arrivals) >= 5, "it to be in trouble", 30)
+        wait_until(lambda: len(dead.arrivals) >= TROUBLED_AFTER, "it to be in trouble", 30)
         after_ms = measure_delays(tenant, healthy, "w4-after", measured)
         before, after = find_percentile(before_ms, 95), find_percentile(after_ms, 95)
         row.note(

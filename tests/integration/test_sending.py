@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from ingest.delivering import Plan, plan_next
+from ingest.delivering import TROUBLED_AFTER, Plan, plan_next
 from ingest.errors import SourceTimeout
 from ingest.model import Project
 from ingest.webhooks import Delivery, DeliveryStatus, DisabledFor, Endpoint, EndpointStatus
@@ -146,9 +146,9 @@ def test_a_receiver_that_takes_nothing_is_left_alone_and_then_asked_by_one(
     records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
 ) -> None:
     make_endpoint()
-    for _ in range(8):
+    for _ in range(TROUBLED_AFTER + 3):
         make_task()
-    for _ in range(5):
+    for _ in range(TROUBLED_AFTER):
         assert _record(records, _take(records), MISSED, Plan(arrived=False))
     assert _pick(records) == []
     with records.transaction() as connection:
