@@ -89,7 +89,7 @@ def test_status_tells_what_runs_and_whether_it_is_ready(terminal: Terminal, welc
     assert state["ready"] is True
     processes = state["processes"]
     assert isinstance(processes, dict)
-    assert {"postgres", "valkey", "seaweedfs", "api", "worker", "beat"} <= set(processes)
+    assert {"postgres", "valkey", "seaweedfs", "api", "worker", "sender", "beat"} <= set(processes)
     shown = terminal.run("status").stdout
     assert all(name in shown for name in processes)
 

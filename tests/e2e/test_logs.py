@@ -14,7 +14,7 @@ from tests.support.api import Api, JsonDict, read_error, read_object
 from tests.support.origin import Origin, TlsCase
 from tests.support.waiting import wait_until
 
-ROLES = ["api", "worker", "beat"]
+ROLES = ["api", "worker", "sender", "beat"]
 
 
 def _read_events(stack: LocalStack, role: str) -> list[Mapping[str, object]]:

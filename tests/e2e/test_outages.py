@@ -221,7 +221,7 @@ def test_worker_and_beat_outlive_a_redis_that_is_killed(
 
     ended = wait_for_end(api, running, ENDS_WITHIN_S)
     assert (ended["status"], len(_list_attempts(ended))) == ("complete", 1)
-    for name in ("worker", "beat", "api"):
+    for name in ("worker", "sender", "beat", "api"):
         assert stack.processes[name] == before[name]
 
 
