@@ -29,7 +29,7 @@ run: $(INSTALLED) ## Start the whole service and stay; Ctrl-C stops it
 test: $(INSTALLED) ## Run every test, on real servers
 	@$(BIN)/python -m pytest
 
-chaos: $(INSTALLED) ## Break everything on purpose and print what held (33 min)
+chaos: $(INSTALLED) ## Break everything on purpose and print what held (42 min)
 	@$(BIN)/python -m pytest tests/chaos --chaos-full
 
 security: $(INSTALLED) ## Attack everything and print what held (5 min)
