@@ -179,7 +179,10 @@ def test_a_connections_server_that_forbids_is_told_by_its_name_alone(
 def test_no_signed_address_is_written_down_anywhere(
     inner: LocalStack, api: Api, records: Database
 ) -> None:
-    logs = [(inner.home.logs / f"{role}.log").read_text() for role in ("api", "worker", "sender", "beat")]
+    logs = [
+        (inner.home.logs / f"{role}.log").read_text()
+        for role in ("api", "worker", "sender", "beat")
+    ]
     assert '"copy.done"' in logs[1]
     with records.transaction() as connection:
         rows = [
