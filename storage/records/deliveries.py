@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -36,6 +36,8 @@ from storage.records.tables import deliveries, delivery_attempts
 
 # Ids have the clock of whoever made them.
 _CLOCKS_APART = timedelta(minutes=5)
+# No id tells of a time before 1970, and nothing is older.
+_BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 _ENDED = (DeliveryStatus.DELIVERED.value, DeliveryStatus.FAILED.value)
 
 
@@ -132,6 +134,7 @@ def replay(connection: Connection, endpoint: Endpoint, since: datetime, missed: 
 
     There are no more than :data:`MOST_REPLAYED`; where there are as many, there may be others.
     """
+    since = max(since, _BEGINNING)
     if missed is Missed.MISSING:
         given = {
             "project_id": endpoint.project_id,

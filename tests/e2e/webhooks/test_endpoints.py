@@ -133,6 +133,19 @@ def test_in_production_receivers_speak_https_and_secrets_need_a_key_to_seal_them
     assert answer.status_code == 409
 
 
+@pytest.mark.parametrize("missed", ["failed", "missing"])
+@pytest.mark.parametrize(
+    "since", ["1835-03-09T02:47:44Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_replay_takes_any_time_that_the_calendar_has(
+    since: str, missed: str, owner: Api, origin: Origin
+) -> None:
+    inbox = open_inbox(owner, origin)
+    path = f"{PATH}/{inbox.endpoint_id}/replay"
+    answer = owner.post(path, {"since": since, "status": missed})
+    assert (answer.status_code, answer.json()["data"]["deliveries"]) == (200, 0)
+
+
 @pytest.mark.parametrize("scope", list(Scope))
 def test_each_scope_opens_what_it_should(
     scope: Scope, owner: Api, origin: Origin, stack: LocalStack, database: Database
