@@ -19,8 +19,8 @@ from ingest.errors import ConflictError, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.model import Project
 from ingest.webhook_resources import show_delivery
-from ingest.webhooks import Delivery, DeliveryStatus
-from storage.records import deliveries
+from ingest.webhooks import Delivery, DeliveryStatus, EndpointStatus
+from storage.records import deliveries, endpoints
 
 blueprint = APIBlueprint("webhook_actions", __name__, tag="Webhooks")
 blueprint.before_request(admit_bodiless)
@@ -56,7 +56,7 @@ def test(endpoint_id: str) -> Response:
 @describe(
     blueprint,
     "Redeliver",
-    "Sends one delivery again, whatever came of it, under the same `webhook-id` and with all its "
+    "Sends one delivery at once, whatever came of it, under the same `webhook-id` and with all its "
     "attempts before it. Takes no body.",
     {200: DeliveryAnswer, 404: None, 409: None, 415: None, 422: None, 503: None},
 )
@@ -66,8 +66,13 @@ def redeliver(delivery_id: str) -> Response:
     with services.database.transaction() as connection:
         found = find_delivery(connection, project, delivery_id)
         delivery = deliveries.redeliver(connection, project.id, found.id)
-    if delivery is None:
-        raise ConflictError("The delivery is on its way; what has ended can be sent again.")
+        if delivery is None:
+            raise ConflictError("The delivery is being sent at this moment.")
+        endpoint = None
+        if delivery.endpoint_id is not None:
+            endpoint = endpoints.get(connection, project.id, delivery.endpoint_id)
+        if endpoint is not None and endpoint.status is EndpointStatus.DISABLED:
+            raise ConflictError("The endpoint is disabled; enable it first.")
     get_logger(__name__).info("delivery.asked_for", delivery_id=delivery.id)
     services.queue.nudge_webhooks()
     return build_object(show_delivery(delivery), f"/webhooks/deliveries/{delivery.id}")

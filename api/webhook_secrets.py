@@ -58,7 +58,8 @@ def read_endpoint(endpoint_id: str) -> Response:
 @describe(
     blueprint,
     "Rotate an endpoint's secret",
-    "The new one signs at once; the one before signs as well while the overlap lasts.",
+    "The new one signs at once; the one before signs as well while the overlap lasts. There is no "
+    "other rotation meanwhile, but for one without an overlap, which ends all secrets before.",
     {200: NewEndpointAnswer, 400: None, 404: None, 409: None, 413: None, 415: None, 422: None,
      503: None},
 )  # fmt: skip
@@ -73,7 +74,7 @@ def rotate_endpoint(endpoint_id: str, asked: RotateRequest) -> Response:
             connection, project.id, endpoint_id, sealed, timedelta(seconds=asked.overlap_s)
         )
     if endpoint is None:
-        raise NotFound("There is no such endpoint in this project.")
+        raise _say_still_rotating()
     get_logger(__name__).info("endpoint.rotated", endpoint_id=endpoint.id)
     return build_object(show_new_endpoint(endpoint, secret), f"/webhooks/endpoints/{endpoint.id}")
 
@@ -104,7 +105,8 @@ def read_project() -> Response:
 @describe(
     blueprint,
     "Rotate the project's secret",
-    "The new one signs at once; the one before signs as well while the overlap lasts.",
+    "The new one signs at once; the one before signs as well while the overlap lasts. There is no "
+    "other rotation meanwhile, but for one without an overlap, which ends all secrets before.",
     {200: SecretAnswer, 400: None, 409: None, 413: None, 415: None, 422: None, 503: None},
 )
 def rotate_project(asked: RotateRequest) -> Response:
@@ -114,11 +116,20 @@ def rotate_project(asked: RotateRequest) -> Response:
     secret, sealed = make_sealed_secret(services)
     with services.database.transaction() as connection:
         ensure_project_secret(services, connection, project)
-        webhook_secrets.rotate(connection, project.id, sealed, timedelta(seconds=asked.overlap_s))
+        overlap = timedelta(seconds=asked.overlap_s)
+        if not webhook_secrets.rotate(connection, project.id, sealed, overlap):
+            raise _say_still_rotating()
         until = webhook_secrets.read_old_until(connection, project.id)
     get_logger(__name__).info("project.secret_rotated")
     shown = SecretResource(secret=secret, old_secret_until=show_time_or_none(until))
     return build_object(shown, _OF_PROJECT)
+
+
+def _say_still_rotating() -> ConflictError:
+    return ConflictError(
+        "The secret before the last one signs still. Rotate once it has ended, or with an "
+        "'overlap_s' of 0, which ends all before the new one at once."
+    )
 
 
 def _require_keys(services: Services) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -144,7 +144,7 @@ class Deliverer:
         tools, settings = self._tools, self._tools.settings
         try:
             url = parse_webhook_url(claimed.url, settings.webhook_rules)
-            secrets = [tools.sealer.open(one).decode() for one in claimed.secrets.good]
+            secrets = self._open_secrets(claimed)
             body = build_payload(claimed.event, self._show_file)
             signed = sign(secrets, claimed.event.id, self._now(), body)
             answer = tools.egress.post(
@@ -164,6 +164,16 @@ class Deliverer:
             return self._judge(answer)
         finally:
             answer.close()
+
+    def _open_secrets(self, claimed: Claimed) -> Sequence[str]:
+        sealed, sealer = claimed.secrets, self._tools.sealer
+        opened = [sealer.open(sealed.newest).decode()]
+        try:
+            opened += [sealer.open(sealed.old).decode()] if sealed.old is not None else []
+        except SecretUnreadable:
+            # Whoever rotates because of that must not wait until the old one has ended.
+            get_logger(__name__).warning("delivery.old_secret_unreadable")
+        return opened
 
     def _judge(self, answer: Answer) -> _Seen:
         status = answer.status
@@ -188,6 +198,7 @@ class Deliverer:
             http_status=seen.status,
             answer=seen.answer,
             error=None if seen.error is None else seen.error.as_failure(),
+            was_asked=not isinstance(seen.error, (SecretUnreadable, InternalError)),
         )
         result = "delivered" if seen.error is None else seen.error.code
         tools.metrics.attempts.labels(result).inc()
@@ -220,7 +231,9 @@ class Deliverer:
         while True:
             try:
                 with self._tools.database.transaction() as connection:
-                    return sending.record(connection, claimed, outcome, plan)
+                    return sending.record(
+                        connection, claimed, outcome, plan, longest_delay_s=max(self._delays_s)
+                    )
             except DatabaseUnavailable:
                 if self._clock() + _WRITE_EVERY_S > ends:
                     return False

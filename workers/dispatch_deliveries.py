@@ -21,7 +21,7 @@ from storage.signals import WEBHOOK_QUEUE, Role, Signals
 _LOST = SenderLost("The sender fell silent; whether the receiver has it is not known.").as_failure()
 # Of one transaction: as many as are deleted in a fraction of a statement's limit.
 _FORGOTTEN_AT_ONCE = 1000
-# A host that failed and was not asked since; all its deliveries have ended by then.
+# A host that was not asked since it failed; all its deliveries have ended by then.
 _TROUBLES_KEPT = timedelta(days=7)
 
 
@@ -101,9 +101,12 @@ class DeliveryDispatcher:
             total += count
             if count < _FORGOTTEN_AT_ONCE:
                 break
+        count = _FORGOTTEN_AT_ONCE
+        while count == _FORGOTTEN_AT_ONCE:
+            with self._database.transaction() as connection:
+                count = sending.forget_orphans(connection, _FORGOTTEN_AT_ONCE)
         with self._database.transaction() as connection:
             sending.forget_troubles(connection, _TROUBLES_KEPT)
-            sending.forget_orphans(connection)
         if total:
             get_logger(__name__).info("prune.events_forgotten", events=total)
         return total

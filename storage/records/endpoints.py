@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, null, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, null, select, text, true, update
 
 from ingest.events import EventType
 from ingest.ids import Prefix, make_id
@@ -22,6 +22,9 @@ from storage.records.projects import hold_alone
 from storage.records.tables import deliveries, troubles
 from storage.records.tables import webhook_endpoints as endpoints
 
+# As many as are written well within a statement's limit; the others come by their schedule.
+_MOST_HURRIED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class SealedSecrets:
@@ -29,11 +32,6 @@ class SealedSecrets:
 
     newest: bytes
     old: bytes | None
-
-    @property
-    def good(self) -> Sequence[bytes]:
-        """Those that sign, the newest first."""
-        return (self.newest,) if self.old is None else (self.newest, self.old)
 
 
 def create(
@@ -93,7 +91,8 @@ def change(
 
     Args:
         values: by column: url, topics, description, metadata, status. Whoever enables an endpoint
-            gives it another five days; whoever gives it another URL, too.
+            gives it another five days; whoever gives it another URL, too. What waits for an
+            endpoint that is enabled is due then.
     """
     given = dict(values)
     status = given.get("status")
@@ -112,18 +111,20 @@ def change(
     row = connection.execute(
         update(endpoints).where(*is_own).values(**given, updated=func.now()).returning(endpoints)
     ).one_or_none()
+    if row is not None and status == EndpointStatus.ENABLED:
+        _hurry(connection, endpoint_id)
     return None if row is None else _look_up(connection, [to_endpoint(row)])[0]
 
 
 def remove(connection: Connection, project_id: str, endpoint_id: str) -> bool:
-    """Delete an endpoint and its deliveries. Returns False where the project has no such endpoint.
+    """Delete an endpoint. Returns False where the project has no such endpoint.
 
-    A task that ends in this moment may leave one more delivery (``sending.forget_orphans``).
+    Nothing is sent to it any more. Its deliveries may be millions, and a task that ends in this
+    moment may leave one more: ``sending.forget_orphans`` deletes them, a thousand at a time.
     """
     is_own = [endpoints.c.project_id == project_id, endpoints.c.id == endpoint_id]
     own = select(endpoints.c.id).where(*is_own)
     connection.execute(delete(troubles).where(troubles.c.lane.in_(own)))
-    connection.execute(delete(deliveries).where(deliveries.c.endpoint_id.in_(own)))
     gone = connection.execute(delete(endpoints).where(*is_own))
     return gone.rowcount == 1
 
@@ -135,10 +136,23 @@ def rotate(
     sealed_secret: bytes,
     overlap: timedelta,
 ) -> Endpoint | None:
-    """Sign with a new secret, and with the one before for a while; None for no such endpoint."""
+    """Sign with a new secret, and with the one before for a while.
+
+    Args:
+        overlap: for how long. None at all ends every secret before.
+
+    Returns:
+        None if there is no such endpoint, or one before the last signs still, which was promised
+        to somebody.
+    """
+    is_over = func.coalesce(endpoints.c.old_secret_until <= func.now(), true())
     row = connection.execute(
         update(endpoints)
-        .where(endpoints.c.project_id == project_id, endpoints.c.id == endpoint_id)
+        .where(
+            endpoints.c.project_id == project_id,
+            endpoints.c.id == endpoint_id,
+            is_over if overlap else true(),
+        )
         .values(
             sealed_secret=sealed_secret,
             sealed_old_secret=endpoints.c.sealed_secret,
@@ -189,6 +203,23 @@ def to_endpoint(row: Row[tuple[object, ...]]) -> Endpoint:
         failing_since=None,
         created=row.created,
         updated=row.updated,
+    )
+
+
+def _hurry(connection: Connection, endpoint_id: str) -> None:
+    waiting = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.lane == endpoint_id,
+            text("status = 'pending' AND woken IS NULL"),
+            deliveries.c.next_attempt_at > func.now(),
+        )
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.id)
+        .limit(_MOST_HURRIED)
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(
+        update(deliveries).where(deliveries.c.id.in_(waiting)).values(next_attempt_at=func.now())
     )
 
 

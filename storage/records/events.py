@@ -6,6 +6,7 @@ Rows of an event are those of its day: a column that came later is null in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import cast
@@ -15,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, DateTime, Row, Table, delete, 
 from ingest.events import Event, EventType
 from ingest.ids import Prefix, make_id
 from ingest.model import Page, Transfer
+from ingest.webhooks import Endpoint
 from storage.records import endpoints, files, lookups
 from storage.records.listing import Window, read_page
 from storage.records.tables import attempts, events, tasks
@@ -70,7 +72,7 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
     """Return what a row of ``events`` means; others columns may stand beside."""
     kept: Mapping[str, object] = row.snapshot
     task, file = _restore(tasks, kept.get("task")), _restore(files_table, kept.get("file"))
-    endpoint = _restore(endpoints_table, kept.get("endpoint"))
+    endpoint = _read_endpoint(kept.get("endpoint"))
     tried = [_restore(attempts, one) for one in cast("list[object]", kept.get("attempts", []))]
     transfer = cast("Sequence[int] | None", kept.get("transfer"))
     return Event(
@@ -83,8 +85,16 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
         attempts=[lookups.to_attempt(one) for one in tried if one is not None],
         transfer=None if transfer is None else Transfer(*transfer),
         file=None if file is None else files.to_file(file),
-        endpoint=None if endpoint is None else endpoints.to_endpoint(endpoint),
+        endpoint=endpoint,
     )
+
+
+def _read_endpoint(kept: object) -> Endpoint | None:
+    row = _restore(endpoints_table, kept)
+    if row is None:
+        return None
+    since = cast("Mapping[str, object]", kept).get("failing_since")
+    return replace(endpoints.to_endpoint(row), failing_since=_to_moment(since))
 
 
 def _restore(table: Table, kept: object) -> Row[tuple[object, ...]] | None:

@@ -26,6 +26,8 @@ QUEUE = """
             FROM generate_series(0, 15) AS byte
         ), project_id, id, type, endpoint_id, url, lane
     FROM wanted
+    -- Two replays of the same events make each of them once.
+    ON CONFLICT (id) DO NOTHING
 """
 # For a statement that has its events in a table `told`.
 DELIVER = f"""
@@ -45,6 +47,10 @@ DELIVER = f"""
 """  # noqa: S608 - constants
 
 
+# While the store is missing a task may have thousands; each of its events would tell them all.
+_KEPT_ATTEMPTS = 20
+
+
 def snapshot_task(row: str) -> str:
     """Return SQL for a task as an event keeps it: without secrets, and without queries of URLs."""
     return f"""to_jsonb({row}) - 'sealed_headers' || jsonb_build_object(
@@ -53,13 +59,14 @@ def snapshot_task(row: str) -> str:
 
 
 def list_attempts(row: str, upto: str) -> str:
-    """Return SQL for the attempts of a task that were there before the statement.
+    """Return SQL for the last attempts of a task that were there before the statement.
 
     Args:
         upto: ``<`` leaves out the last, which the statement changes.
     """
     return f"""(SELECT coalesce(jsonb_agg(to_jsonb(one) ORDER BY one.number), '[]'::jsonb)
-        FROM attempts AS one WHERE one.task_id = {row}.id AND one.number {upto} {row}.attempt)"""  # noqa: S608 - constants
+        FROM attempts AS one WHERE one.task_id = {row}.id AND one.number {upto} {row}.attempt
+            AND one.number > {row}.attempt - {_KEPT_ATTEMPTS})"""  # noqa: S608 - constants
 
 
 def write_type(event: EventType) -> str:
@@ -113,7 +120,8 @@ _TELL_ENDPOINT = text(f"""
     WITH told AS (
         SELECT :event_id AS id, project_id, :type AS type, :topics AS topics, id AS subject_id,
             jsonb_build_object('endpoint', to_jsonb(shown) - 'sealed_secret' - 'sealed_old_secret'
-                || jsonb_build_object('url', split_part(url, '?', 1))) AS snapshot,
+                || jsonb_build_object('url', split_part(url, '?', 1), 'failing_since', (
+                    SELECT failing_since FROM troubles WHERE lane = shown.id))) AS snapshot,
             NULL AS webhook_url
         FROM webhook_endpoints AS shown WHERE id = :endpoint_id
     ), {DELIVER}

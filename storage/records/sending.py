@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     Connection,
@@ -27,9 +27,10 @@ from sqlalchemy import (
     update,
 )
 
-from ingest.delivering import DISABLED_AFTER, TROUBLED_AFTER, Plan, plan_pause
+from ingest.delivering import DELAYS_S, DISABLED_AFTER, TROUBLED_AFTER, Plan, plan_pause
 from ingest.errors import Failure
 from ingest.events import Event, EventType
+from ingest.ids import Prefix
 from ingest.webhooks import DeliveryStatus, DisabledFor
 from storage.records import endpoints
 from storage.records.endpoints import SealedSecrets
@@ -61,28 +62,44 @@ _PICK = text(f"""
             CASE WHEN failures >= {TROUBLED_AFTER} THEN 1 ELSE :lane_limit END - (
                 SELECT count(*) FROM deliveries AS flying
                 WHERE flying.lane = lanes.lane AND flying.woken IS NOT NULL
+                    AND flying.status IN ('pending', 'sending')
             ) AS places
         FROM lanes
         LEFT JOIN troubles ON troubles.lane = lanes.lane
         LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = lanes.lane
-        WHERE (endpoint.id IS NULL OR endpoint.status = 'enabled')
+        -- What an endpoint left behind that is gone is nobody's any more.
+        WHERE (endpoint.status = 'enabled'
+                OR endpoint.id IS NULL AND NOT starts_with(lanes.lane, '{Prefix.ENDPOINT}_'))
             AND (paused_until IS NULL OR paused_until <= now())
-    ), due AS (
-        SELECT found.id, found.place, found.next_attempt_at
-        FROM open_lanes, LATERAL (
-            SELECT id, next_attempt_at, row_number() OVER (ORDER BY next_attempt_at, id) AS place
+    ), flights AS (
+        SELECT project_id, count(*) AS flying FROM deliveries
+        WHERE woken IS NOT NULL AND status IN ('pending', 'sending') GROUP BY project_id
+    ), found AS (
+        SELECT one.* FROM open_lanes, LATERAL (
+            SELECT id, project_id, next_attempt_at,
+                row_number() OVER (ORDER BY next_attempt_at, id) AS place
             FROM deliveries
             WHERE lane = open_lanes.lane AND status = 'pending' AND woken IS NULL
                 AND next_attempt_at <= now()
+                -- A test has a lane that is not called like its endpoint.
+                AND (endpoint_id IS NULL OR EXISTS (SELECT FROM webhook_endpoints AS endpoint
+                    WHERE endpoint.id = deliveries.endpoint_id))
             ORDER BY next_attempt_at, id LIMIT greatest(0, open_lanes.places)
-        ) AS found
-        -- The first of each lane before the second of any.
-        ORDER BY found.place, found.next_attempt_at, found.id LIMIT :room
+        ) AS one
+    ), due AS (
+        -- In turn between projects, and of each the first of every lane before the second of any.
+        SELECT found.*, coalesce(flying, 0) + row_number() OVER (
+            PARTITION BY found.project_id ORDER BY place, next_attempt_at, id) AS turn
+        FROM found LEFT JOIN flights ON flights.project_id = found.project_id
+        ORDER BY turn, place, next_attempt_at, id LIMIT :room
     ), picked AS (
-        UPDATE deliveries SET woken = now() FROM due WHERE deliveries.id = due.id
-        RETURNING deliveries.id, due.place, due.next_attempt_at
+        -- It may have been claimed, and have ended, since the statement began.
+        UPDATE deliveries SET woken = now() FROM due
+        WHERE deliveries.id = due.id AND deliveries.status = 'pending'
+            AND deliveries.woken IS NULL
+        RETURNING deliveries.id, due.turn, due.place, due.next_attempt_at
     )
-    SELECT id FROM picked ORDER BY place, next_attempt_at, id
+    SELECT id FROM picked ORDER BY turn, place, next_attempt_at, id
 """)  # noqa: S608 - constants
 
 _CLAIM = text("""
@@ -108,36 +125,61 @@ _CLAIM = text("""
             ELSE CASE WHEN endpoint.old_secret_until > now()
                 THEN endpoint.sealed_old_secret END
         END AS old,
-        events.*
+        now() AS claimed_at, events.*
     FROM taken
     JOIN events ON events.id = taken.event_id
     JOIN projects ON projects.id = taken.project_id
     LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = taken.endpoint_id
 """).bindparams(bindparam("lease", type_=Interval))
 
+# From endpoint to endpoint along the index, as for `_PICK`.
 _FORGET_ORPHANS = text("""
-    DELETE FROM deliveries
-    WHERE status = 'pending' AND woken IS NULL AND endpoint_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM webhook_endpoints AS endpoint
-            WHERE endpoint.id = deliveries.endpoint_id)
+    WITH RECURSIVE known AS (
+        (SELECT endpoint_id FROM deliveries WHERE endpoint_id IS NOT NULL
+         ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT following.endpoint_id FROM known, LATERAL (
+            SELECT endpoint_id FROM deliveries WHERE endpoint_id > known.endpoint_id
+            ORDER BY endpoint_id LIMIT 1
+        ) AS following
+    ), orphans AS (
+        SELECT one.id FROM known, LATERAL (
+            SELECT id FROM deliveries WHERE endpoint_id = known.endpoint_id
+            ORDER BY id LIMIT :limit
+        ) AS one
+        WHERE NOT EXISTS (SELECT FROM webhook_endpoints AS endpoint
+            WHERE endpoint.id = known.endpoint_id)
+        LIMIT :limit
+    )
+    DELETE FROM deliveries WHERE id = ANY(ARRAY(SELECT id FROM orphans))
 """)
 
+# What failed long ago and was not tried since is another trouble.
 _FAIL_LANE = text("""
     INSERT INTO troubles AS known (lane, failures) VALUES (:lane, 1)
-    ON CONFLICT (lane) DO UPDATE SET failures = known.failures + 1
+    ON CONFLICT (lane) DO UPDATE SET
+        failures = CASE WHEN known.last_failed < now() - :forgotten_after
+            THEN 1 ELSE known.failures + 1 END,
+        failing_since = CASE WHEN known.last_failed < now() - :forgotten_after
+            THEN now() ELSE known.failing_since END,
+        last_failed = now()
     RETURNING failures, failing_since < now() - :disabled_after AS is_lasting
-""").bindparams(bindparam("disabled_after", type_=Interval))
+""").bindparams(
+    bindparam("disabled_after", type_=Interval), bindparam("forgotten_after", type_=Interval)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery whose lease was taken. ``tries`` counts since somebody last asked for it."""
+    """A delivery whose lease was taken, when ``since`` was by the database's clock. ``tries``
+    counts since somebody last asked for it."""
 
     id: str
     endpoint_id: str | None
     lane: str
     attempt: int
     tries: int
+    since: datetime
     url: str
     secrets: SealedSecrets
     event: Event
@@ -146,16 +188,18 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of an attempt. ``error`` is None where the receiver took it; ``duration_ms`` is
-    not known of a sender that died."""
+    not known of a sender that died; without ``was_asked`` it says nothing of the receiver."""
 
     duration_ms: int | None
     http_status: int | None
     answer: str | None
     error: Failure | None
+    was_asked: bool = True
 
 
 def pick(connection: Connection, room: int, lane_limit: int) -> Sequence[str]:
-    """Note deliveries that are due as woken, fairly between receivers, and return their ids.
+    """Note deliveries that are due as woken, fairly between projects and between the receivers of
+    each, and return their ids.
 
     Args:
         room: how many at most.
@@ -226,14 +270,25 @@ def claim(connection: Connection, delivery_id: str, sender: str, lease_s: float)
         lane=row.lane,
         attempt=row.attempt,
         tries=row.tries,
+        since=row.claimed_at,
         url=row.url,
         secrets=SealedSecrets(row.newest, row.old),
         event=to_event(row),
     )
 
 
-def record(connection: Connection, claimed: Claimed, outcome: Outcome, plan: Plan) -> bool:
+def record(
+    connection: Connection,
+    claimed: Claimed,
+    outcome: Outcome,
+    plan: Plan,
+    *,
+    longest_delay_s: float = DELAYS_S[-1],
+) -> bool:
     """Write down what came of an attempt, and what follows from it.
+
+    Args:
+        longest_delay_s: of the schedule. What was not tried for longer is not failing since then.
 
     Returns:
         False if the lease was lost; then nothing was written.
@@ -250,8 +305,8 @@ def record(connection: Connection, claimed: Claimed, outcome: Outcome, plan: Pla
     if not _release(connection, claimed.id, claimed.attempt, status, values):
         return False
     _close(connection, claimed.id, claimed.attempt, outcome)
-    if claimed.event.type is not EventType.WEBHOOK_TEST:
-        _note_lane(connection, claimed.lane, claimed.endpoint_id, plan)
+    if outcome.was_asked and not _was_changed(connection, claimed):
+        _note_lane(connection, claimed, plan, timedelta(seconds=2 * longest_delay_s + 3600))
     return True
 
 
@@ -282,7 +337,7 @@ def release_expired(
         plan: what follows from an attempt without an answer, by how many there were.
     """
     expired = connection.execute(
-        select(deliveries.c.id, deliveries.c.attempt, deliveries.c.tries)
+        select(deliveries.c.id, deliveries.c.attempt, deliveries.c.tries, deliveries.c.event_type)
         .where(
             # Written into SQL, so that the partial index serves.
             text("status = 'sending'"),
@@ -293,7 +348,9 @@ def release_expired(
         .with_for_update(skip_locked=True)
     ).all()
     for row in expired:
-        after_s = plan(row.tries).retry_after_s
+        is_test = row.event_type == EventType.WEBHOOK_TEST
+        # Nobody waits for a test any more.
+        after_s = None if is_test else plan(row.tries).retry_after_s
         values = {
             "finished": func.now() if after_s is None else None,
             "next_attempt_at": in_seconds(after_s or 0.0),
@@ -304,16 +361,16 @@ def release_expired(
     return len(expired)
 
 
-def forget_orphans(connection: Connection) -> int:
-    """Delete deliveries that were made in the moment when their endpoint was deleted."""
-    return connection.execute(_FORGET_ORPHANS).rowcount
+def forget_orphans(connection: Connection, limit: int) -> int:
+    """Delete deliveries of endpoints that are gone; return how many there were."""
+    return connection.execute(_FORGET_ORPHANS, {"limit": limit}).rowcount
 
 
 def forget_troubles(connection: Connection, after: timedelta) -> None:
     """Forget receivers that failed and that nobody asks any more: hosts that tasks had named."""
     connection.execute(
         delete(troubles).where(
-            troubles.c.failing_since < func.now() - after,
+            troubles.c.last_failed < func.now() - after,
             ~exists().where(webhook_endpoints.c.id == troubles.c.lane),
         )
     )
@@ -353,19 +410,43 @@ def _close(connection: Connection, delivery_id: str, attempt: int, outcome: Outc
     )
 
 
-def _note_lane(connection: Connection, lane: str, endpoint_id: str | None, plan: Plan) -> None:
+def _was_changed(connection: Connection, claimed: Claimed) -> bool:
+    """Return whether an endpoint is another than the one that was asked, or is gone: it may have
+    another URL, or was enabled after it said that it is gone."""
+    if claimed.endpoint_id is None:
+        return False
+    query = select(webhook_endpoints.c.url, webhook_endpoints.c.updated).where(
+        webhook_endpoints.c.id == claimed.endpoint_id
+    )
+    row = connection.execute(query).one_or_none()
+    return row is None or row.url != claimed.url or row.updated > claimed.since
+
+
+def _note_lane(
+    connection: Connection, claimed: Claimed, plan: Plan, forgotten_after: timedelta
+) -> None:
     """Note whether anything arrives in a lane; an endpoint that nothing reaches is disabled."""
+    is_test = claimed.event.type is EventType.WEBHOOK_TEST
     if plan.arrived:
+        # A test has another lane, and shows as well that the endpoint is there.
+        lane = claimed.endpoint_id or claimed.lane
         connection.execute(delete(troubles).where(troubles.c.lane == lane))
         return
-    row = connection.execute(_FAIL_LANE, {"lane": lane, "disabled_after": DISABLED_AFTER}).one()
+    if is_test:
+        return
+    given = {
+        "lane": claimed.lane,
+        "disabled_after": DISABLED_AFTER,
+        "forgotten_after": forgotten_after,
+    }
+    row = connection.execute(_FAIL_LANE, given).one()
     pause_s = max(plan.pause_s, plan_pause(row.failures))
     if pause_s:
         connection.execute(
             update(troubles)
-            .where(troubles.c.lane == lane)
+            .where(troubles.c.lane == claimed.lane)
             .values(paused_until=func.greatest(troubles.c.paused_until, in_seconds(pause_s)))
         )
-    if endpoint_id is not None and (plan.disables or row.is_lasting):
+    if claimed.endpoint_id is not None and (plan.disables or row.is_lasting):
         reason = DisabledFor.GONE if plan.disables else DisabledFor.FAILING
-        endpoints.disable(connection, endpoint_id, reason)
+        endpoints.disable(connection, claimed.endpoint_id, reason)

@@ -342,6 +342,7 @@ deliveries = Table(
     ),
     Index("deliveries_flying_idx", "lane", postgresql_where=text("woken IS NOT NULL")),
     Index("deliveries_lease_idx", "lease_until", postgresql_where=text("status = 'sending'")),
+    Index("deliveries_failed_idx", "endpoint_id", "id", postgresql_where=text("status = 'failed'")),
 )
 
 delivery_attempts = Table(
@@ -369,6 +370,7 @@ troubles = Table(
     # In a row.
     Column("failures", Integer, nullable=False),
     Column("failing_since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("last_failed", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # The lane is left alone until then.
     Column("paused_until", DateTime(timezone=True)),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, case, func, select, true, update
 
 from storage.records.endpoints import SealedSecrets
 from storage.records.tables import projects
@@ -52,14 +52,20 @@ def read_old_until(connection: Connection, project_id: str) -> datetime | None:
 
 def rotate(
     connection: Connection, project_id: str, sealed_secret: bytes, overlap: timedelta
-) -> None:
-    """Sign with a new secret, and with the one before for a while."""
-    connection.execute(
+) -> bool:
+    """Sign with a new secret, and with the one before for a while.
+
+    Returns:
+        False as :func:`storage.records.endpoints.rotate` returns None.
+    """
+    is_over = func.coalesce(projects.c.old_webhook_secret_until <= func.now(), true())
+    rotated = connection.execute(
         update(projects)
-        .where(projects.c.id == project_id)
+        .where(projects.c.id == project_id, is_over if overlap else true())
         .values(
             sealed_webhook_secret=sealed_secret,
             sealed_old_webhook_secret=projects.c.sealed_webhook_secret,
             old_webhook_secret_until=func.now() + overlap,
         )
     )
+    return rotated.rowcount == 1

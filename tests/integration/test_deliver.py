@@ -22,6 +22,7 @@ from storage.records.database import Database
 from storage.records.deliveries import DeliveryFilter
 from storage.records.listing import Window
 from storage.records.tables import events as events_table
+from storage.records.tables import webhook_endpoints as endpoints_table
 from storage.sealing import Sealer
 from storage.signals import WEBHOOK_QUEUE, Role, Signals
 from tests.integration.examples import MakeTask
@@ -189,6 +190,28 @@ def test_a_secret_that_cannot_be_opened_is_an_error_of_the_attempt(
     found = _read(records, project)
     assert (found.status, _list_codes(found)) == (DeliveryStatus.PENDING, ["secret_unreadable"])
     assert inbox.list_requests() == []
+
+
+def test_an_old_secret_that_cannot_be_opened_does_not_hold_the_new_one_up(
+    records: Database,
+    project: Project,
+    tools: SenderTools,
+    make_inbox: MakeInbox,
+    make_task: MakeTask,
+) -> None:
+    inbox = make_inbox()
+    sealed_elsewhere = Sealer([SecretStr(Fernet.generate_key().decode())]).seal(b"whsec_AAAA")
+    with records.transaction() as connection:
+        connection.execute(
+            update(endpoints_table).values(
+                sealed_old_secret=sealed_elsewhere,
+                old_secret_until=datetime.now(UTC) + timedelta(days=1),
+            )
+        )
+    make_task()
+    Deliverer(tools).deliver(_read(records, project).id)
+    (told,) = inbox.list_messages()
+    assert len(told.request.headers["webhook-signature"].split()) == 1
 
 
 def test_a_fault_of_our_own_is_written_down_and_tried_again(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, text, update
 
 from ingest.model import Project
 from ingest.webhooks import DisabledFor, Endpoint, EndpointStatus
-from storage.records import endpoints, sending
+from storage.records import deliveries, endpoints, sending, tables
 from storage.records.database import Database
 from storage.records.listing import Window
 from tests.integration.examples import Claim, MakeTask, complete_task
@@ -103,7 +103,7 @@ def test_while_a_secret_is_changed_both_sign_and_then_the_new_one(
         with records.transaction() as connection:
             secrets = endpoints.read_secrets(connection, endpoint.project_id, endpoint.id)
         assert secrets is not None
-        return list(secrets.good)
+        return [secrets.newest] if secrets.old is None else [secrets.newest, secrets.old]
 
     assert read() == [b"first"]
     with records.transaction() as connection:
@@ -112,11 +112,29 @@ def test_while_a_secret_is_changed_both_sign_and_then_the_new_one(
     assert rotated.old_secret_until is not None
     assert read() == [b"second", b"first"]
     with records.transaction() as connection:
+        connection.execute(text("UPDATE webhook_endpoints SET old_secret_until = now()"))
+    assert read() == [b"second"]
+    with records.transaction() as connection:
         endpoints.rotate(connection, endpoint.project_id, endpoint.id, b"third", DAY)
     assert read() == [b"third", b"second"]
+
+
+def test_a_secret_signs_for_as_long_as_was_promised_or_all_end_at_once(
+    records: Database, endpoint: Endpoint
+) -> None:
+    def rotate(secret: bytes, overlap: timedelta) -> bool:
+        with records.transaction() as connection:
+            project_id = endpoint.project_id
+            rotated = endpoints.rotate(connection, project_id, endpoint.id, secret, overlap)
+        return rotated is not None
+
+    assert rotate(b"second", DAY)
+    assert not rotate(b"third", DAY)
+    assert rotate(b"fourth", timedelta(0))
     with records.transaction() as connection:
-        connection.execute(text("UPDATE webhook_endpoints SET old_secret_until = now()"))
-    assert read() == [b"third"]
+        secrets = endpoints.read_secrets(connection, endpoint.project_id, endpoint.id)
+    assert secrets is not None
+    assert (secrets.newest, secrets.old) == (b"fourth", None)
 
 
 def test_it_is_gone_for_good(records: Database, endpoint: Endpoint) -> None:
@@ -135,10 +153,46 @@ def test_a_task_that_ends_while_an_endpoint_is_deleted_neither_waits_nor_fails(
         # Not committed yet: whoever ends a task sees the endpoint, and tells it.
         assert complete_task(records, lease)
     with records.transaction() as connection:
-        count = text("SELECT count(*) FROM deliveries")
-        left_over = sending.pick(connection, 10, 4)
+        left_over = connection.execute(text("SELECT id FROM deliveries")).scalars().all()
         assert left_over
         assert sending.claim(connection, left_over[0], "sender-1", 60) is None
-        sending.note_unwoken(connection, left_over)
-        assert sending.forget_orphans(connection) > 0
-        assert connection.execute(count).scalar_one() == 0
+
+
+@pytest.mark.parametrize("woken", [None, func.now()])
+def test_what_an_endpoint_left_behind_takes_nobodys_place_and_is_forgotten(
+    woken: object, records: Database, endpoint: Endpoint, make_task: MakeTask
+) -> None:
+    for _ in range(3):
+        make_task()
+    with records.transaction() as connection:
+        deliveries.create_test(connection, endpoint)
+        connection.execute(update(tables.deliveries).values(woken=woken))
+        assert endpoints.remove(connection, endpoint.project_id, endpoint.id)
+    with records.transaction() as connection:
+        assert sending.pick(connection, 10, 4) == []
+        assert sending.forget_orphans(connection, 3) == 3
+        assert sending.forget_orphans(connection, 3) == 1
+        assert sending.forget_orphans(connection, 3) == 0
+
+
+def test_deliveries_of_endpoints_that_are_there_are_kept(
+    records: Database, endpoint: Endpoint, make_task: MakeTask
+) -> None:
+    make_task()
+    with records.transaction() as connection:
+        assert sending.forget_orphans(connection, 10) == 0
+        assert len(sending.pick(connection, 10, 4)) == 1
+
+
+def test_what_waits_is_due_when_its_endpoint_is_enabled(
+    records: Database, endpoint: Endpoint, make_task: MakeTask
+) -> None:
+    make_task()
+    with records.transaction() as connection:
+        connection.execute(text("UPDATE deliveries SET next_attempt_at = now() + interval '1 day'"))
+    _change(records, endpoint, status=EndpointStatus.DISABLED)
+    with records.transaction() as connection:
+        assert sending.pick(connection, 10, 4) == []
+    _change(records, endpoint, status=EndpointStatus.ENABLED)
+    with records.transaction() as connection:
+        assert len(sending.pick(connection, 10, 4)) == 1

@@ -113,6 +113,17 @@ def test_every_other_end_is_told_with_its_error(
         assert shown.error.code == code
 
 
+def test_an_event_keeps_the_last_attempts_and_not_thousands(
+    records: Database, project: Project, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    for _ in range(22):
+        assert retry_later(records, claim(task), after_s=0, charged=False)
+    latest = _list(records, project)[0]
+    assert latest.type is EventType.TASK_RETRYING
+    assert [one.number for one in latest.attempts] == list(range(3, 23))
+
+
 def test_a_deleted_file_is_told_of_as_it_was_and_one_that_is_not_there_is_not(
     records: Database, project: Project, make_task: MakeTask, claim: Claim
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,12 +13,15 @@ from sqlalchemy import text
 
 from ingest.delivering import TROUBLED_AFTER, Plan, plan_next
 from ingest.errors import SourceTimeout
-from ingest.model import Project
+from ingest.model import Limits, Project
 from ingest.webhooks import Delivery, DeliveryStatus, DisabledFor, Endpoint, EndpointStatus
-from storage.records import deliveries, endpoints, sending
+from storage.records import deliveries, endpoints, projects, sending
 from storage.records.database import Database
+from storage.records.deliveries import Missed
+from storage.records.endpoints import SealedSecrets
 from storage.records.sending import Claimed, Outcome
 from tests.integration.examples import MakeTask
+from tests.support.waiting import wait_until
 
 MakeEndpoint = Callable[[], Endpoint]
 TAKEN = Outcome(3, 204, "", None)
@@ -87,7 +92,7 @@ def test_a_delivery_is_claimed_once_and_recorded_once(
     claimed = _claim(records, delivery_id)
     assert claimed is not None
     assert _claim(records, delivery_id) is None
-    assert (claimed.url, claimed.secrets.good) == (endpoint.url, (b"sealed",))
+    assert (claimed.url, claimed.secrets) == (endpoint.url, SealedSecrets(b"sealed", None))
     assert claimed.event.task == task
     assert _record(records, claimed, TAKEN, plan_next(204, 1))
     assert not _record(records, claimed, MISSED, plan_next(None, 1))
@@ -114,8 +119,9 @@ def test_what_failed_comes_again_by_the_plan_and_ends_with_its_last_attempt(
     assert (found.status, len(found.attempts)) == (DeliveryStatus.FAILED, 3)
     with records.transaction() as connection:
         assert deliveries.redeliver(connection, project.id, claimed.id) is not None
-        assert deliveries.redeliver(connection, project.id, claimed.id) is None
     again = _take(records)
+    with records.transaction() as connection:
+        assert deliveries.redeliver(connection, project.id, claimed.id) is None
     assert (again.event.id, again.attempt, again.tries) == (claimed.event.id, 4, 1)
     assert _record(records, again, TAKEN, plan_next(200, 1))
     assert _read_endpoint(records, endpoint).failing_since is None
@@ -211,3 +217,171 @@ def test_a_sender_that_fell_silent_loses_its_delivery_and_writes_nothing_more(
     with records.transaction() as connection:
         assert sending.hand_back(connection, [(again.id, 2)], FAILURE) == 1
     assert (_take(records).attempt, _read(records, project, again.id).attempt) == (3, 3)
+
+
+def test_what_waits_for_its_next_attempt_is_sent_at_once_when_somebody_asks(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_endpoint()
+    make_task()
+    claimed = _take(records)
+    assert _record(records, claimed, MISSED, Plan(arrived=False, retry_after_s=86_400))
+    assert _pick(records) == []
+    with records.transaction() as connection:
+        assert deliveries.redeliver(connection, project.id, claimed.id) is not None
+    assert _take(records).tries == 1
+
+
+def test_what_ended_while_it_was_picked_is_not_woken(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_endpoint()
+    make_task()
+    make_task()
+    (first, second) = _pick(records)
+    with records.transaction() as connection:
+        sending.note_unwoken(connection, [first, second])
+    picked: list[str] = []
+    with records.transaction() as holder:
+        # The statement waits for this row when it has chosen both, and the other ends meanwhile.
+        holder.execute(text("SELECT FROM deliveries WHERE id = :id FOR UPDATE"), {"id": first})
+        thread = threading.Thread(target=lambda: picked.extend(_pick(records)))
+        thread.start()
+        wait_until(lambda: _is_waiting(records), "the pick waits for a lock")
+        claimed = _claim(records, second)
+        if claimed is not None:
+            assert _record(records, claimed, TAKEN, plan_next(200, 1))
+    thread.join(10)
+    with records.transaction() as connection:
+        ended = text("SELECT count(*) FROM deliveries WHERE woken IS NOT NULL AND finished < now()")
+        assert connection.execute(ended).scalar_one() == 0
+    assert first in picked
+
+
+def _is_waiting(records: Database) -> bool:
+    with records.transaction() as connection:
+        query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(connection.execute(query).scalar_one())
+
+
+def test_a_project_with_a_thousand_receivers_does_not_go_before_one_with_one(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_endpoint()
+    with records.transaction() as connection:
+        other = projects.create_project(connection, "other", "other", Limits())
+        connection.execute(
+            text("""
+                WITH told AS (
+                    INSERT INTO events (id, project_id, type, subject_id, snapshot)
+                    VALUES ('evt_other', :project_id, 'task.completed', 'task_x', '{}')
+                    RETURNING id
+                )
+                INSERT INTO deliveries (id, project_id, event_id, event_type, url, lane)
+                SELECT 'del_' || number, :project_id, id, 'task.completed', 'https://h/',
+                    'prj_0 h' || number
+                FROM told, generate_series(1, 100) AS number
+            """),
+            {"project_id": other.id},
+        )
+    make_task()
+    picked = _pick(records, room=2)
+    assert len({_project(records, one) for one in picked}) == 2
+    assert len(_pick(records, room=10)) == 10
+
+
+def _project(records: Database, delivery_id: str) -> str:
+    with records.transaction() as connection:
+        query = text("SELECT project_id FROM deliveries WHERE id = :id")
+        return str(connection.execute(query, {"id": delivery_id}).scalar_one())
+
+
+@pytest.mark.parametrize(
+    "change", [{"url": "https://example.com/new"}, {"status": EndpointStatus.ENABLED}]
+)
+def test_what_another_address_said_says_nothing_of_this_one(
+    change: dict[str, object], records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    claimed = _take(records)
+    with records.transaction() as connection:
+        assert endpoints.change(connection, endpoint.project_id, endpoint.id, change) is not None
+    assert _record(records, claimed, MISSED, Plan(arrived=False, disables=True, pause_s=86_400))
+    found = _read_endpoint(records, endpoint)
+    assert (found.status, found.failing_since) == (EndpointStatus.ENABLED, None)
+
+
+def test_what_was_never_asked_is_not_in_trouble(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    unasked = replace(MISSED, was_asked=False)
+    assert _record(records, _take(records), unasked, Plan(arrived=False))
+    assert _read_endpoint(records, endpoint).failing_since is None
+
+
+def test_a_failure_after_long_silence_is_another_trouble(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    make_task()
+    assert _record(records, _take(records), MISSED, Plan(arrived=False))
+    with records.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE troubles SET failing_since = now() - interval '6 days',"
+                " last_failed = now() - interval '5 days'"
+            )
+        )
+    assert _record(records, _take(records), MISSED, Plan(arrived=False))
+    found = _read_endpoint(records, endpoint)
+    assert found.status is EndpointStatus.ENABLED
+    assert found.failing_since is not None
+    assert found.failing_since > endpoint.created
+
+
+def test_a_test_that_arrives_ends_the_trouble_and_one_that_lost_its_sender_ends(
+    records: Database, project: Project, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    endpoint = make_endpoint()
+    make_task()
+    assert _record(records, _take(records), MISSED, Plan(arrived=False))
+    with records.transaction() as connection:
+        lost = deliveries.create_test(connection, endpoint)
+    assert _claim(records, lost.id, lease_s=-1) is not None
+    with records.transaction() as connection:
+        plan = Plan(arrived=False, retry_after_s=0)
+        assert sending.release_expired(connection, lambda _: plan, FAILURE) == 1
+        assert deliveries.replay(connection, endpoint, endpoint.created, Missed.FAILED) == 1
+    assert _read(records, project, lost.id).status is DeliveryStatus.FAILED
+    with records.transaction() as connection:
+        made = deliveries.create_test(connection, endpoint)
+    assert _read_endpoint(records, endpoint).failing_since is not None
+    claimed = _claim(records, made.id)
+    assert claimed is not None
+    assert _record(records, claimed, TAKEN, plan_next(200, 1))
+    assert _read_endpoint(records, endpoint).failing_since is None
+
+
+def test_two_replays_of_what_is_missing_make_it_once(
+    records: Database, make_endpoint: MakeEndpoint, make_task: MakeTask
+) -> None:
+    make_task()
+    endpoint = make_endpoint()
+    since = endpoint.created - timedelta(hours=1)
+    counts: list[int] = []
+
+    def replay() -> None:
+        with records.transaction() as connection:
+            counts.append(deliveries.replay(connection, endpoint, since, Missed.MISSING))
+
+    with records.transaction() as first:
+        counts.append(deliveries.replay(first, endpoint, since, Missed.MISSING))
+        thread = threading.Thread(target=replay)
+        thread.start()
+        wait_until(lambda: _is_waiting(records), "the other replay waits")
+    thread.join(10)
+    assert sorted(counts) == [0, 1]

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("lane", sa.String(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         _now("failing_since"),
+        _now("last_failed"),
         _moment("paused_until"),
         sa.PrimaryKeyConstraint("lane", name="troubles_pkey"),
     )
@@ -134,6 +135,7 @@ def _create_deliveries() -> None:
         ("due", ["lane", "next_attempt_at", "id"], "status = 'pending' AND woken IS NULL"),
         ("flying", ["lane"], "woken IS NOT NULL"),
         ("lease", ["lease_until"], "status = 'sending'"),
+        ("failed", ["endpoint_id", "id"], "status = 'failed'"),
     ):
         op.create_index(
             f"deliveries_{name}_idx", "deliveries", columns, postgresql_where=sa.text(condition)

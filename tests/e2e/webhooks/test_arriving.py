@@ -170,11 +170,15 @@ def test_who_says_gone_is_sent_nothing_any_more_and_others_are_told(
     assert (told.data["id"], told.data["disabled_for"]) == (inbox.endpoint_id, "gone")
     path = f"/webhooks/endpoints/{inbox.endpoint_id}"
     endpoint = read_object(owner.get(path))
+    assert told.data == endpoint
     assert (endpoint["status"], endpoint["disabled_for"]) == ("disabled", "gone")
     wait_for_end(owner, create_task(owner, picture_url))
     assert len(inbox.list_messages()) == 1
     answer = owner.post(f"{path}/replay", {"since": "2020-01-01T00:00:00Z"})
     assert answer.status_code == 409
+    (failed,) = list_deliveries(owner, inbox)
+    answer = owner.post(f"/webhooks/deliveries/{failed['id']}/redeliver", {})
+    assert (answer.status_code, list_deliveries(owner, inbox)) == (409, [failed])
 
     endpoint = read_object(owner.patch(path, {"status": "enabled"}))
     assert (endpoint["status"], endpoint["disabled_for"]) == ("enabled", None)

@@ -230,6 +230,8 @@ def test_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(
     with pytest.raises(WebhookVerificationError):
         new.verify(both.body, stale)
 
+    refused = owner.post(f"{path}/rotate", {"overlap_s": 60})
+    assert (refused.status_code, "overlap_s" in refused.text) == (409, True)
     last = read_object(owner.post(f"{path}/rotate", {"overlap_s": 0}))
     read_object(owner.post(f"{path}/test", {}))
     alone = inbox.list_requests()[-1]
@@ -245,6 +247,7 @@ def test_the_projects_secret_is_rotated_like_an_endpoints(
     inbox = open_task_inbox(owner, origin)
     rotated = read_object(owner.post("/webhooks/secret/rotate", {}))
     assert read_object(owner.get("/webhooks/secret")) == rotated
+    assert owner.post("/webhooks/secret/rotate", {}).status_code == 409
     wait_for_end(owner, create_task(owner, picture_url, webhook_url=inbox.url))
     (told,) = inbox.wait_for("task.completed")
     Webhook(str(rotated["secret"])).verify(told.request.body, dict(told.request.headers))
