@@ -6,9 +6,9 @@ from flask import request
 from pydantic import ValidationError
 
 from api.auth import LOOKS, require_access
-from api.problems import cut, explain_invalid
 from api.schemas import NoFields
 from ingest.access import Scope
+from ingest.complaints import cut, explain_invalid
 from ingest.errors import BodyInvalid, BodyTooLarge, FieldInvalid, MediaTypeUnsupported
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -46,6 +46,16 @@ def _admit(scope: Scope | None) -> None:
     _require_single_parameters()
     if request.method in {"POST", "PATCH"}:
         _require_object()
+
+
+def admit_list() -> None:
+    """Let a request through whose body, if it has one, is a list of its own form.
+
+    Raises:
+        Unauthorized, Forbidden, FieldInvalid
+    """
+    require_access()
+    _require_single_parameters()
 
 
 def admit_bodiless() -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.tenancy import KeyResource, NewKeyResource, ProjectResource
 from api.webhook_answers import NewEndpointResource, ReplayResource, SecretResource
+from ingest.batch_resources import BatchCheckResource, BatchResource
 from ingest.resources import FileResource, TaskResource
 from ingest.webhook_resources import DeliveryResource, EndpointResource, EventResource
 
@@ -174,6 +175,30 @@ class ReplayAnswer(BaseModel):
     links: SelfLink
 
 
+class BatchAnswer(BaseModel):
+    """One batch."""
+
+    meta: Meta
+    data: BatchResource
+    links: SelfLink
+
+
+class BatchListAnswer(BaseModel):
+    """A page of batches."""
+
+    meta: ListMeta
+    data: list[BatchResource]
+    links: ListLinks
+
+
+class BatchCheckAnswer(BaseModel):
+    """What a list would become."""
+
+    meta: Meta
+    data: BatchCheckResource
+    links: SelfLink
+
+
 class EventAnswer(BaseModel):
     """One event."""
 
@@ -240,6 +265,9 @@ ANSWERS: Sequence[type[BaseModel]] = (
     ReplayAnswer,
     EventAnswer,
     EventListAnswer,
+    BatchAnswer,
+    BatchListAnswer,
+    BatchCheckAnswer,
     ErrorAnswer,
     Health,
     Readiness,
@@ -250,4 +278,5 @@ LINKED: Mapping[type[BaseModel], str] = {
     TaskAnswer: "task_id",
     NewKeyAnswer: "key_id",
     NewEndpointAnswer: "endpoint_id",
+    BatchAnswer: "batch_id",
 }

@@ -12,6 +12,9 @@ from flask import Response, g, request
 
 from api import (
     actions,
+    batch_actions,
+    batch_results,
+    batches,
     deliveries,
     delivery,
     endpoints,
@@ -37,6 +40,7 @@ from ingest.environ import load_settings
 from ingest.ids import Prefix, make_id
 from ingest.logs import configure_logging, get_logger
 from storage.objects import s3
+from storage.planning import Planner
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import Signals
@@ -97,6 +101,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         files,
         tasks,
         actions,
+        batches,
+        batch_actions,
+        batch_results,
         endpoints,
         webhook_secrets,
         webhook_actions,
@@ -113,13 +120,14 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
 def _build_services(settings: Settings) -> Services:
     redis_url, rate = settings.redis_url.get_secret_value(), settings.rate_limit
-    signals = Signals(redis_url)
+    signals, sealer = Signals(redis_url), Sealer(settings.secret_keys)
     return Services(
         settings=settings,
         database=Database(settings.sqlalchemy_url, pool_size=settings.api_threads),
         signals=signals,
         store=s3.connect(settings, pool_size=settings.api_threads, patience=s3.BRISK),
-        sealer=Sealer(settings.secret_keys),
+        sealer=sealer,
+        planner=Planner(settings, sealer),
         queue=WakeQueue(settings, signals),
         request_limit=None if rate is None else RequestLimit(redis_url, rate),
         waiters=BoundedSemaphore(max(1, settings.api_threads - _FREE_THREADS)),

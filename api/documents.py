@@ -14,6 +14,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.answers import ANSWERS, LINKED, ErrorAnswer
+from ingest.batch_requests import BatchRequest
+from ingest.line_lists import TSV_HEADER
+from ingest.list_rows import FORMATS, ListFormat
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +27,12 @@ _SCHEMAS = "#/components/schemas/"
 _UNUSED = ("HTTPError", "ValidationError")
 
 
+_LISTS: Mapping[ListFormat, str] = {
+    ListFormat.NDJSON: '{"url": "https://example.com/a.mp4", "ref": "a"}\n',
+    ListFormat.CSV: "url,folder,ref\nhttps://example.com/a.mp4,archive,a\n",
+    ListFormat.TEXT: "https://example.com/a.mp4\nhttps://example.com/b.mp4\n",
+    ListFormat.TSV: f"{TSV_HEADER}\nhttps://example.com/a.mp4\t1357\twHENa08V36iPYAsOa2JAdw==\n",
+}
 _LINKED = {_SCHEMAS + answer.__name__: name for answer, name in LINKED.items()}
 _SAID: Mapping[int, str] = {
     200: "OK",
@@ -51,6 +60,7 @@ def describe(
     answers: Mapping[int, type[BaseModel] | None],
     *,
     public: bool = False,
+    stream: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that documents a view.
 
@@ -58,6 +68,7 @@ def describe(
         answers: the model of each status; None for one without a body, or for the error shape.
             What is wrong with the key is added.
         public: whether it takes no key.
+        stream: the type of what it answers with, where that is no JSON.
     """
     # APIFlask's own type for this is narrower than what it reads.
     responses: dict[int | str, Any] = {}
@@ -68,6 +79,9 @@ def describe(
         if shape is not None:
             schema = {"$ref": _SCHEMAS + shape.__name__}
             responses[status]["content"] = {"application/json": {"schema": schema}}
+
+    if stream is not None:
+        responses[200]["content"] = {stream: {"schema": {"type": "string"}}}
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         documented: Callable[P, R] = blueprint.doc(
@@ -92,6 +106,9 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
     )
     schemas = document["components"]["schemas"]
     schemas.update(found["$defs"])
+    _, asked = models_json_schema([(BatchRequest, "validation")], ref_template=_SCHEMAS + "{model}")
+    schemas.update(asked["$defs"])
+    document["paths"]["/batches"]["post"]["requestBody"] = _describe_list()
     for name in _UNUSED:
         schemas.pop(name, None)
     for operations in document["paths"].values():
@@ -100,6 +117,17 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
                 operation["requestBody"]["required"] = True
                 _link(operation, document["paths"])
     return document
+
+
+def _describe_list() -> dict[str, Any]:
+    """Return the body of ``POST /batches``, which is read as a stream and is more than JSON."""
+    content: dict[str, Any] = {
+        kind: {"schema": {"type": "string"}, "example": _LISTS[form]}
+        for kind, form in FORMATS.items()
+        if form is not ListFormat.JSON
+    }
+    content["application/json"] = {"schema": {"$ref": _SCHEMAS + BatchRequest.__name__}}
+    return {"content": content}
 
 
 def _link(operation: dict[str, Any], paths: Mapping[str, Any]) -> None:

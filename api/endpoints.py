@@ -14,7 +14,7 @@ from api.answers import EndpointAnswer, EndpointListAnswer, NewEndpointAnswer
 from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
-from api.receivers import check_receiver, make_sealed_secret
+from api.receivers import make_sealed_secret
 from api.services import get_services
 from api.webhook_answers import show_new_endpoint
 from api.webhook_schemas import EndpointChange, EndpointListing, EndpointRequest
@@ -45,7 +45,7 @@ MOST_ENDPOINTS = 50
 def create(asked: EndpointRequest) -> Response:
     """Make an endpoint of this project."""
     services, project = get_services(), get_project()
-    url = check_receiver(services, asked.url)
+    url = services.planner.check_receiver(asked.url)
     secret, sealed = make_sealed_secret(services)
     with services.database.transaction() as connection:
         if endpoints.count_held(connection, project.id) >= MOST_ENDPOINTS:
@@ -101,7 +101,7 @@ def change(endpoint_id: str, asked: EndpointChange) -> Response:
     services, project = get_services(), get_project()
     values = {name: getattr(asked, name) for name in asked.model_fields_set}
     if asked.url is not None:
-        values["url"] = check_receiver(services, asked.url)
+        values["url"] = services.planner.check_receiver(asked.url)
     with services.database.transaction() as connection:
         find_endpoint(connection, project, endpoint_id)
         endpoint = endpoints.change(connection, project.id, endpoint_id, values)

@@ -14,7 +14,6 @@ from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
 from api.ingests import create_and_wait, show, show_tasks
 from api.schemas import FileListing, FileRequest
-from api.sealed import make_order
 from api.services import get_services
 from ingest.errors import (
     AttemptsExhausted,
@@ -73,7 +72,7 @@ _NO_FILE = "There is no such file in this project."
 def create(asked: FileRequest) -> Response:
     """Ingest and wait; the work is a worker's."""
     services = get_services()
-    task = create_and_wait(services, get_project(), make_order(services, asked))
+    task = create_and_wait(services, get_project(), services.planner.make_order(asked))
     if task.status is Status.COMPLETE:
         with services.database.transaction() as connection:
             file = files.get(connection, task.project_id, task.file_id)

@@ -13,24 +13,19 @@ from api.envelope import make_link
 from api.queue import Room
 from api.receivers import ensure_project_secret
 from api.services import Services
-from ingest.connections import find_connection
-from ingest.errors import DatabaseUnavailable, FieldInvalid, QuotaExceeded, RedisUnavailable
-from ingest.formats import FORMATS
-from ingest.ids import Prefix, make_id
+from ingest.errors import DatabaseUnavailable, QuotaExceeded, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.model import Attempt, File, Order, Project, Task, Transfer
-from ingest.naming import make_key
 from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
 from ingest.states import ENDED, Status
-from ingest.urls import ObjectUrl, parse_order_url
+from ingest.urls import parse_order_url
 from storage.records import files, lookups, projects, tasks, wakeups
 
 # How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
 _LOOK_EVERY_S = 15.0
 # The same while Redis tells nobody anything.
 _POLL_EVERY_S = 0.5
-_LONGEST_OWN_NAME = f"{make_id(Prefix.FILE)}.{max((one.extension for one in FORMATS), key=len)}"
 
 
 def create_task(
@@ -50,7 +45,7 @@ def create_task(
     """
     if g.access.is_full:
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
-    check_connection(services, project, order.url)
+    services.planner.check_connection(project, parse_order_url(order.url))
     room = services.queue.look()
     with services.database.transaction() as connection:
         wakes = may_wake(connection, project, room)
@@ -71,22 +66,6 @@ def create_task(
     return task
 
 
-def check_connection(services: Services, project: Project, url: str) -> None:
-    """Make sure that a project may read a URL that names an object.
-
-    Raises:
-        FieldInvalid: no connection reads it. The message is the same for one that is not there, one
-            of other projects and a key that it does not open, or users could find out names.
-    """
-    found = parse_order_url(url)
-    if not isinstance(found, ObjectUrl):
-        return
-    if find_connection(services.settings.s3_sources, project.id, found) is None:
-        raise FieldInvalid(
-            "'url' names nothing that a connection of this project reads.", param="url"
-        )
-
-
 def plan_name(
     services: Services, connection: Connection, project: Project, order: Order
 ) -> str | None:
@@ -95,19 +74,11 @@ def plan_name(
     Raises:
         FieldInvalid: as for :func:`create_task`.
     """
-    key = _plan_key(project, order)
-    if projects.is_place_of_another(connection, project.id, key):
-        raise FieldInvalid(
-            f"'{key}' lies in the place of another project; choose another folder or filename.",
-            param="filename" if order.folder is None else "folder",
-        )
-    # Who may use the connection need not be who may read the file.
-    if services.settings.is_read_by_connection(key):
-        raise FieldInvalid(
-            f"'{key}' lies in a place for sources; choose another folder or filename.",
-            param="filename" if order.folder is None else "folder",
-        )
-    return None if order.filename is None else key
+    return services.planner.plan_name(
+        project,
+        order,
+        lambda key: projects.is_place_of_another(connection, project.id, key),
+    )
 
 
 def may_wake(connection: Connection, project: Project, room: Room) -> bool:
@@ -177,13 +148,6 @@ def show(services: Services, file: File) -> FileResource:
     """Return a File object with the delivery address this API gives out."""
     base = services.settings.delivery_url
     return show_file(file, base or make_link("/delivery"), own_delivery=base is None)
-
-
-def _plan_key(project: Project, order: Order) -> str:
-    """Return the key the file will have; without a filename, one as long as that can become."""
-    if order.filename is not None:
-        return make_key(project.key_prefix, order.folder, order.filename)
-    return make_key(project.key_prefix, order.folder, _LONGEST_OWN_NAME, param="folder")
 
 
 def _wait(services: Services, task: Task, deadline: float) -> Task:

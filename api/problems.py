@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
 from api.envelope import build_error
+from ingest.complaints import explain_invalid
 from ingest.errors import (
     BodyInvalid,
     BodyTooLarge,
-    FieldInvalid,
     HeadraceError,
     MediaTypeUnsupported,
     MethodNotAllowed,
@@ -27,7 +25,6 @@ from ingest.errors import (
 )
 from ingest.logs import get_logger
 
-_GOT_CHARS = 60
 _BY_STATUS: Mapping[int, type[RequestError]] = {
     400: BodyInvalid,
     401: Unauthorized,
@@ -58,26 +55,6 @@ def answer_error(error: HeadraceError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="headrace"'
     body: dict[str, object] = {"code": error.code, "message": error.message, "param": error.param}
     return build_error(body, error.http_status, headers)
-
-
-def explain_invalid(error: ValidationError) -> RequestError:
-    """Turn pydantic's first complaint into ours: which field, what it got, what it takes."""
-    first = error.errors(include_url=False)[0]
-    path = cut(".".join(str(part) for part in first["loc"]))
-    if first["type"] == "string_unicode" and not first["loc"]:
-        return BodyInvalid(
-            "The body names a field with half of a surrogate pair, which is no text."
-        )
-    if not first["loc"]:
-        return BodyInvalid(f"The body is {_name_type(first['input'])}; it takes a JSON object.")
-    if first["type"] == "missing":
-        return FieldInvalid(f"'{path}' is missing.", param=path)
-    if first["type"] == "extra_forbidden":
-        return FieldInvalid(f"'{path}' is no field of this request.", param=path)
-    if first["loc"][0] == "headers":
-        # A name or a value may be a secret, put in the wrong place or not.
-        return FieldInvalid(f"'headers' {_say_takes(first)}.", param="headers")
-    return FieldInvalid(f"'{path}' {_say_takes(first)}; it got {_say_got(first)}.", param=path)
 
 
 def _answer_apiflask(error: HTTPError) -> Response:
@@ -128,36 +105,3 @@ _MESSAGES: Mapping[type[RequestError], str] = {
     NotFound: "There is nothing at this path.",
     Unauthorized: "Send a valid key as 'Authorization: Bearer <key>'.",
 }
-
-
-def _say_takes(problem: ErrorDetails) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:].rstrip(".")
-
-
-def _say_got(problem: ErrorDetails) -> str:
-    value = problem["input"]
-    if isinstance(value, str):
-        return repr(cut(value))
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, (int, float)):
-        return str(value)[:_GOT_CHARS]
-    return _name_type(value)
-
-
-def cut(text: str) -> str:
-    """Return the start of what was sent, in text that every client can read."""
-    shown = text if len(text) <= _GOT_CHARS else text[:_GOT_CHARS] + "…"
-    return shown.encode(errors="backslashreplace").decode()
-
-
-def _name_type(value: object) -> str:
-    names: tuple[tuple[type | tuple[type, ...], str], ...] = (
-        (dict, "an object"),
-        (list, "an array"),
-        (str, "a string"),
-        (bool, "a boolean"),
-        ((int, float), "a number"),
-    )
-    return next((name for kind, name in names if isinstance(value, kind)), "null")

@@ -1,4 +1,4 @@
-"""Receivers of webhooks: what is asked of their URLs, and the secrets that sign for them.
+"""The secrets that sign for receivers of webhooks.
 
 Nothing is sent unsigned, so where nothing can be sealed there are no webhooks.
 """
@@ -8,28 +8,10 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from api.services import Services
-from ingest.errors import FieldInvalid
 from ingest.model import Project
 from ingest.signing import make_secret
-from ingest.webhooks import parse_webhook_url
 from storage.records import webhook_secrets
 from storage.records.endpoints import SealedSecrets
-
-
-def check_receiver(services: Services, url: str, param: str = "url") -> str:
-    """Return the URL of a receiver as it is kept.
-
-    Raises:
-        FieldInvalid: the operator's rules do not let it through, or nothing can be signed.
-    """
-    parsed = parse_webhook_url(url, services.settings.webhook_rules, param=param)
-    if not services.sealer.can_seal:
-        raise FieldInvalid(
-            f"'{param}' cannot be told anything: the operator has set no HEADRACE_SECRET_KEYS to "
-            "keep secrets with.",
-            param=param,
-        )
-    return str(parsed)
 
 
 def make_sealed_secret(services: Services) -> tuple[str, bytes]:

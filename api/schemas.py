@@ -5,102 +5,27 @@ What answers look like stands in ``ingest.resources``; nothing else knows JSON's
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.fields import (
-    Checksum,
-    Filename,
-    Folder,
-    Metadata,
-    Moment,
-    OrderUrl,
-    QueryMoment,
-    SourceHeaders,
-    Strict,
-    Text,
-    Window,
-)
+from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
-from ingest.config import MAX_OBJECT_BYTES
+from ingest.batches import BatchStatus
 from ingest.formats import Kind
-from ingest.model import Order
+from ingest.order_fields import OrderUrl, SourceHeaders, Strict, Text
+from ingest.order_requests import OrderRequest, QueuedRequest
 from ingest.states import Status
 
 
-class FileRequest(Strict):
+class FileRequest(OrderRequest):
     """``POST /files``."""
 
-    url: OrderUrl = Field(
-        description="Where the media is: an http or https URL, signed ones as they are, or "
-        "`s3://connection/key` for an object in a bucket that the operator has connected.",
-        examples=["https://example.com/video.mp4"],
-    )
-    folder: Folder | None = Field(
-        None, description="Folder in the bucket.", examples=["user_1234/uploads"]
-    )
-    filename: Filename | None = Field(
-        None,
-        description="Name in the folder; without one the file is named by its id.",
-        examples=["custom-filename.mp4"],
-    )
-    ref: Text | None = Field(
-        None, min_length=1, max_length=255, description="Your own id for it; lists filter by it."
-    )
-    metadata: Metadata | None = Field(
-        None, description="Anything of yours to keep with it, up to 16 KiB of JSON."
-    )
-    checksum: Checksum | None = Field(
-        None,
-        description="Fail unless the bytes match: `sha256:…`, `md5:…` or `crc32c:…` and hex.",
-    )
-    max_bytes: int | None = Field(
-        None, ge=1, le=MAX_OBJECT_BYTES, description="Fail if the source is longer than this."
-    )
-    headers: SourceHeaders | None = Field(
-        None,
-        description="Sent to the URL's origin with each request, to no other, and kept sealed "
-        "until the file is there. No answer shows them.",
-        examples=[{"Authorization": "Bearer s3cr3t"}],
-    )
 
-    def to_order(self) -> Order:
-        """Return what is asked for in the domain's words."""
-        return Order(
-            url=self.url,
-            folder=self.folder,
-            filename=self.filename,
-            ref=self.ref,
-            metadata=self.metadata,
-            checksum=self.checksum,
-            max_bytes=self.max_bytes,
-        )
-
-
-class TaskRequest(FileRequest):
+class TaskRequest(QueuedRequest):
     """``POST /tasks``."""
 
     kind: Literal["ingest"] = Field(description="What to do.")
-    priority: int | None = Field(
-        None, ge=-10, le=10, description="Which tasks run first: the higher the sooner; 0 without."
-    )
-    max_attempts: int | None = Field(
-        None, ge=1, le=100, description="How often it is tried; the server's number without."
-    )
-    webhook_url: str | None = Field(
-        None,
-        description="Told when the task is complete, has failed or is cancelled; signed with the "
-        "project's secret (`GET /webhooks/secret`).",
-        examples=["https://example.com/webhooks/headrace"],
-    )
-
-    def to_order(self) -> Order:
-        """Return what is asked for in the domain's words."""
-        return replace(
-            super().to_order(), priority=self.priority or 0, webhook_url=self.webhook_url
-        )
 
 
 class TaskChange(Strict):
@@ -154,6 +79,18 @@ class FileListing(_Listing):
     kind: Kind | None = Field(None, description="Only files of this kind.")
 
 
+class BatchListing(_Listing):
+    """Query of ``GET /batches``."""
+
+    status: BatchStatus | None = Field(None, description="Only batches in this state.")
+
+
+class BatchTaskListing(_Listing):
+    """Query of ``GET /batches/{id}/tasks``."""
+
+    status: Status | None = Field(None, description="Only tasks in this state.")
+
+
 class TaskListing(_Listing):
     """Query of ``GET /tasks``."""
 
@@ -163,3 +100,4 @@ class TaskListing(_Listing):
         None, description="Only those created at or after this."
     )
     created_until: QueryMoment | None = Field(None, description="Only those created before this.")
+    batch_id: Text | None = Field(None, max_length=64, description="Only tasks of this batch.")

@@ -13,6 +13,7 @@ from api.queue import WakeQueue
 from api.request_limit import RequestLimit
 from ingest.config import Settings
 from storage.objects.store import ObjectStore
+from storage.planning import Planner
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import Signals
@@ -31,6 +32,7 @@ class Services:
     signals: Signals
     store: ObjectStore
     sealer: Sealer
+    planner: Planner
     queue: WakeQueue
     request_limit: RequestLimit | None
     waiters: BoundedSemaphore

@@ -11,9 +11,8 @@ from api.answers import TaskAnswer, TaskListAnswer
 from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
-from api.ingests import check_connection, create_task, show_tasks
+from api.ingests import create_task, show_tasks
 from api.schemas import TaskChange, TaskListing, TaskRequest
-from api.sealed import change_headers, make_order
 from api.services import get_services
 from ingest.errors import ConflictError, NotFound
 from ingest.ids import Prefix, is_id
@@ -21,6 +20,7 @@ from ingest.logs import get_logger
 from ingest.model import Project, Task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
+from ingest.urls import parse_order_url
 from storage.records import decisions, lookups
 from storage.records.listing import Window
 
@@ -39,7 +39,7 @@ blueprint.before_request(admit)
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""
     services = get_services()
-    order = make_order(services, asked)
+    order = services.planner.make_order(asked)
     task = create_task(services, get_project(), order, max_attempts=asked.max_attempts)
     path = f"/tasks/{task.id}"
     return build_object(show_tasks(services, [task])[0], path, 201, {"Location": make_link(path)})
@@ -73,7 +73,7 @@ def read(task_id: str) -> Response:
 def change(task_id: str, asked: TaskChange) -> Response:
     """Let the next attempt fetch from another URL."""
     services, project = get_services(), get_project()
-    check_connection(services, project, asked.url)
+    services.planner.check_connection(project, parse_order_url(asked.url))
     with services.database.transaction() as connection:
         before = find_task(connection, project, task_id).order
         task = decisions.change_url(
@@ -82,7 +82,9 @@ def change(task_id: str, asked: TaskChange) -> Response:
             task_id,
             asked.url,
             find_expiry(asked.url),
-            change_headers(services, before, asked),
+            services.planner.change_headers(
+                before, asked.url, asked.headers, are_given="headers" in asked.model_fields_set
+            ),
         )
     if task is None:
         raise ConflictError("The task is complete; there is nothing left to fetch.")
@@ -104,6 +106,7 @@ def list_all(asked: TaskListing) -> Response:
         ref=asked.ref,
         created_from=asked.created_from,
         created_until=asked.created_until,
+        batch_id=asked.batch_id,
     )
     window = Window(asked.page, asked.limit, asked.after, asked.before)
     with services.database.transaction() as connection:

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from api.fields import Metadata, Moment, NotNull, Strict, Text, Topics, Window
+from api.fields import Moment, NotNull, Topics, Window
 from ingest.events import EventType
+from ingest.order_fields import Metadata, Strict, Text
 from ingest.webhooks import DeliveryStatus, EndpointStatus
 
 _DAY_S = 86_400

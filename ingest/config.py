@@ -182,6 +182,12 @@ class Settings(BaseSettings):
     events_keep_days: int = Field(
         30, ge=1, le=3650, description="For how many days events and their deliveries are kept"
     )
+    batch_max_rows: int = Field(
+        1_000_000, ge=1, le=10_000_000, description="Rows that the list of a batch may have"
+    )
+    batch_max_bytes: int = Field(
+        256 * MIB, ge=1024, le=4096 * MIB, description="Bytes that the list of a batch may have"
+    )
 
     part_bytes: int = Field(
         8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"

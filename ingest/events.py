@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from ingest.batches import Batch
 from ingest.errors import FieldInvalid
 from ingest.model import Attempt, File, Task, Transfer
 from ingest.webhooks import Endpoint
@@ -29,14 +30,25 @@ class EventType(StrEnum):
     TASK_FAILED = "task.failed"
     TASK_CANCELLED = "task.cancelled"
     TASK_RETRYING = "task.retrying"
+    BATCH_CREATED = "batch.created"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_CANCELLED = "batch.cancelled"
     FILE_CREATED = "file.created"
     FILE_DELETED = "file.deleted"
     ENDPOINT_DISABLED = "endpoint.disabled"
     WEBHOOK_TEST = "webhook.test"
 
 
-# What the webhook_url of a task is told.
-ENDS = frozenset({EventType.TASK_COMPLETED, EventType.TASK_FAILED, EventType.TASK_CANCELLED})
+# What the webhook_url of a task or of a batch is told.
+ENDS = frozenset(
+    {
+        EventType.TASK_COMPLETED,
+        EventType.TASK_FAILED,
+        EventType.TASK_CANCELLED,
+        EventType.BATCH_COMPLETED,
+        EventType.BATCH_CANCELLED,
+    }
+)
 _BY_NAME_ONLY = frozenset({EventType.TASK_PROGRESS})
 _NEVER_ASKED_FOR = frozenset({EventType.WEBHOOK_TEST})
 _TOPICS = frozenset(
@@ -87,7 +99,8 @@ class Event:
     """Something that happened, and what it was about, as that was then.
 
     ``task`` is there with its ``attempts``, its ``transfer`` while it runs and its ``file`` once it
-    is complete; or ``file`` alone, or ``endpoint``. What was asked for is without queries of URLs.
+    is complete; or ``file`` alone, or ``batch``, or ``endpoint``. What was asked for is without
+    queries of URLs.
     """
 
     id: str
@@ -99,4 +112,5 @@ class Event:
     attempts: Sequence[Attempt] = ()
     transfer: Transfer | None = None
     file: File | None = None
+    batch: Batch | None = None
     endpoint: Endpoint | None = None

@@ -87,7 +87,8 @@ class Task:
 
     ``attempt`` counts claims so far, ``tries`` those that are charged against ``max_attempts``: an
     attempt that ended because a service of ours was missing is not. A pending task with
-    ``next_attempt_at`` waits until then. ``outage_since`` is when the object store went missing.
+    ``next_attempt_at`` waits until then. ``outage_since`` is when the object store went missing. A
+    task of a batch knows the line of the list that it stood in.
     """
 
     id: str
@@ -108,6 +109,8 @@ class Task:
     tries: int
     next_attempt_at: datetime | None
     outage_since: datetime | None
+    batch_id: str | None = None
+    batch_line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def show_task(
         output=output,
         error=show_failure(task.error),
         attempts=[_show_attempt(attempt) for attempt in attempts],
-        batch_id=None,
+        batch_id=task.batch_id,
         ref=order.ref,
         metadata=None if order.metadata is None else dict(order.metadata),
         created=show_time(task.created),

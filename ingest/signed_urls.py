@@ -16,10 +16,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-from ingest.urls import ObjectUrl, parse_order_url
+from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASIC_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+# What any of them is called by: most URLs have none of it, and are not taken apart.
+_SIGNED = re.compile(r"(?i:expires|%|\bse=|\bpolicy=)")
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _EXTENDED_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -38,6 +40,8 @@ def find_expiry(url: str) -> datetime | None:
     """
     values: dict[str, str] = {}
     query = url.partition("#")[0].partition("?")[2]
+    if _SIGNED.search(query) is None:
+        return None
     for name, value in parse_qsl(query, errors="replace"):
         values.setdefault(name.lower(), value)
     ends: list[datetime] = []
@@ -56,7 +60,11 @@ def find_host(url: str) -> str:
     Raises:
         FieldInvalid: the URL is not one Headrace takes.
     """
-    found = parse_order_url(url)
+    return name_host(parse_order_url(url))
+
+
+def name_host(found: SourceUrl | ObjectUrl) -> str:
+    """Return the same of a URL that was parsed."""
     if isinstance(found, ObjectUrl):
         return f"s3:{found.connection}"
     return found.host.removesuffix(".")

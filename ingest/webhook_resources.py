@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from ingest.batch_resources import BatchResource, show_batch
 from ingest.events import Event, EventType
 from ingest.model import File
 from ingest.resources import (
@@ -61,7 +62,7 @@ class EventResource(BaseModel):
     type: EventType
     subject_id: str = Field(description="Of the task, the file or the endpoint.")
     created: str
-    data: TaskResource | FileResource | EndpointResource
+    data: TaskResource | FileResource | BatchResource | EndpointResource
 
 
 class DeliveryAttemptResource(BaseModel):
@@ -110,7 +111,7 @@ def show_endpoint(endpoint: Endpoint) -> EndpointResource:
 
 def show_event_data(
     event: Event, show_file: Callable[[File], FileResource]
-) -> TaskResource | FileResource | EndpointResource:
+) -> TaskResource | FileResource | BatchResource | EndpointResource:
     """Return what an event is about, as that was then.
 
     Args:
@@ -119,6 +120,8 @@ def show_event_data(
     output = None if event.file is None else show_file(event.file)
     if event.task is not None:
         return show_task(event.task, event.attempts, event.transfer, output)
+    if event.batch is not None:
+        return show_batch(event.batch)
     if event.endpoint is not None:
         return show_endpoint(event.endpoint)
     if output is None:

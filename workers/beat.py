@@ -21,6 +21,7 @@ from storage.objects import s3
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.signals import BEAT_LOOPS, INGEST_QUEUE, WEBHOOK_QUEUE, Signals
+from workers.batches import BatchFollower
 from workers.broker import DELIVER, RUN, create_celery, make_wake
 from workers.dispatch import Dispatcher
 from workers.dispatch_deliveries import DeliveryDispatcher
@@ -35,6 +36,7 @@ _NUDGED_EVERY_S = 0.05
 # A receiver's next delivery waits for a round, where it has as many in flight as it may.
 _WEBHOOKS_NUDGED_EVERY_S = 0.02
 _PRUNE_EVERY_S = 60.0
+_FOLLOW_EVERY_S = 1.0
 # A loop counts as missing when it has not gone round for so many times its interval, and this.
 _MISSED_ROUNDS, _SLACK_S = 3, 10.0
 # How long loops may take to end the round they are in.
@@ -72,6 +74,7 @@ def run_beat(settings: Settings) -> None:
         sweeper.sweep()
         deliveries.sweep()
 
+    batches = BatchFollower(database, signals)
     stopped = threading.Event()
     loops = [
         Loop(
@@ -93,6 +96,7 @@ def run_beat(settings: Settings) -> None:
             pause_s=_WEBHOOKS_NUDGED_EVERY_S,
         ),
         Loop("prune", deliveries.prune, signals, stopped, every_s=_PRUNE_EVERY_S),
+        Loop("batches", batches.follow, signals, stopped, every_s=_FOLLOW_EVERY_S),
     ]
     threads = [
         threading.Thread(target=loop.run, args=(name,), name=loop.name, daemon=True)

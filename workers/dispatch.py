@@ -13,7 +13,7 @@ from contextlib import suppress
 from ingest.config import Settings
 from ingest.errors import DatabaseUnavailable
 from ingest.logs import get_logger
-from storage.records import wakeups
+from storage.records import turns, wakeups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 
@@ -36,7 +36,7 @@ class Dispatcher:
         self._signals = signals
         self._settings = settings
         self._wake = wake
-        self._looked_until = wakeups.START
+        self._looked_until = turns.START
 
     def dispatch(self, *, nudged: bool = False) -> int:
         """Wake as many ready tasks as the window has room for; return how many.
@@ -90,7 +90,7 @@ class Dispatcher:
             room = window - max(queued, woken - lost)
             if room <= 0:
                 return []
-            picked, self._looked_until = wakeups.pick(
+            picked, self._looked_until = turns.pick(
                 connection, room, settings.host_limit, self._looked_until
             )
         return picked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, pool, text
 
+from storage.records import batch_tables  # noqa: F401 - puts its tables into the metadata
 from storage.records.tables import metadata
 
 # Any number will do; it must only be the same in every process.

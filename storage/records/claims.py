@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from ingest.batches import BatchStatus
 from ingest.events import EventType
 from ingest.model import Lease
 from ingest.states import Status, find_sources
@@ -46,10 +47,12 @@ _SUSPECT = f"lost > 0 AND lost >= least({_SUSPECT_AFTER}, max_attempts - 1)"
 # other. What is counted has to be counted by a later statement.
 _LOOK = text(f"""
     WITH found AS MATERIALIZED (
-        SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix, project_id, max_running,
-            max_stored_bytes - stored_bytes AS room_bytes
+        SELECT source_host, error, {_SUSPECT} AS suspect, key_prefix, tasks.project_id, max_running,
+            max_stored_bytes - projects.stored_bytes AS room_bytes,
+            batches.status IN ('{BatchStatus.PAUSED}', '{BatchStatus.CANCELLED}') AS is_held
         FROM tasks JOIN projects ON projects.id = project_id
-        WHERE tasks.id = :task_id AND status = 'pending'
+            LEFT JOIN batches ON batches.id = batch_id
+        WHERE tasks.id = :task_id AND tasks.status = 'pending'
             AND (next_attempt_at IS NULL OR next_attempt_at <= now())
         FOR UPDATE OF tasks
     ), hosted AS MATERIALIZED (
@@ -100,13 +103,17 @@ def claim(
 
     A task is put off by a second or two while ``host_limit`` others (0: any number) fetch from its
     host, while its project runs as many as it may, and while this worker runs another task under
-    suspicion of killing workers: so a poison task is soon alone, and takes no neighbour along.
+    suspicion of killing workers: so a poison task is soon alone, and takes no neighbour along. One
+    whose batch was paused or cancelled waits to be woken again.
 
     Returns:
         None if there is no work: the wake-up was late or doubled, or the task is put off.
     """
     task = connection.execute(_LOOK, {"task_id": task_id, "host_limit": host_limit}).one_or_none()
     if task is None:
+        return None
+    if task.is_held:
+        _unwake(connection, task_id)
         return None
     if task.suspect and _runs_suspect(connection, worker):
         _put_off(connection, task_id)
@@ -148,6 +155,10 @@ def _runs_suspect(connection: Connection, worker: str) -> bool:
     connection.execute(select(func.pg_advisory_xact_lock(_WORKER_LOCK, func.hashtext(worker))))
     others = exists().where(tasks.c.status == PROCESSING, tasks.c.worker == worker, is_suspect())
     return bool(connection.execute(select(others)).scalar_one())
+
+
+def _unwake(connection: Connection, task_id: str) -> None:
+    connection.execute(update(tasks).where(tasks.c.id == task_id).values(woken=None))
 
 
 def _put_off(connection: Connection, task_id: str) -> None:

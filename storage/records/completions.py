@@ -19,6 +19,7 @@ from ingest.states import Status, find_sources
 from storage.records import outbox
 from storage.records.files import MEDIA
 from storage.records.tables import attempts, files, names, uploads
+from storage.records.tallies import TALLY_COMPLETE
 from storage.records.tasks import COLUMNS, explain_taken
 
 # Either is seen first: the parts of a statement run in no order.
@@ -70,7 +71,7 @@ _COMPLETE = text(f"""
         SELECT :file_event_id, project_id, {outbox.write_type(EventType.FILE_CREATED)}, id,
             jsonb_build_object('file', to_jsonb(filed)), NULL
         FROM filed
-    ), {outbox.DELIVER}
+    ), {TALLY_COMPLETE}, {outbox.DELIVER}
     SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over
 """).bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),

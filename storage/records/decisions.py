@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from ingest.errors import Cancelled
 from ingest.events import EventType
 from ingest.model import Task
 from ingest.signed_urls import find_host
 from ingest.states import Status
-from storage.records import outbox
+from storage.records import outbox, tallies
 from storage.records.lookups import to_task
 from storage.records.tables import PROCESSING, tasks
 from storage.records.tasks import close_attempt, free_name, move, reserve_name
@@ -65,6 +65,16 @@ def reopen(
     Raises:
         FileExists: the name was taken by somebody else meanwhile.
     """
+    found = connection.execute(
+        select(tasks.c.batch_id).where(tasks.c.id == task_id, tasks.c.project_id == project_id)
+    ).one_or_none()
+    if found is None:
+        return None
+    # Before the task's own row, as whoever decides about all of a batch.
+    tallies.hold(connection, found.batch_id)
+    before = connection.execute(
+        select(tasks.c.status).where(tasks.c.id == task_id).with_for_update()
+    ).scalar_one()
     row = move(
         connection,
         task_id,
@@ -83,6 +93,8 @@ def reopen(
     )
     if row is None:
         return None
+    tallies.tally(connection, row.batch_id, Status(before), -1)
+    tallies.reopen(connection, row.batch_id)
     if object_key is not None:
         reserve_name(connection, project_id, task_id, object_key)
     outbox.tell_task(connection, EventType.TASK_RETRYING, task_id)

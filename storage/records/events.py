@@ -17,7 +17,8 @@ from ingest.events import Event, EventType
 from ingest.ids import Prefix, make_id
 from ingest.model import Page, Transfer
 from ingest.webhooks import Endpoint
-from storage.records import endpoints, files, lookups
+from storage.records import batches, endpoints, files, lookups
+from storage.records.batch_tables import batches as batches_table
 from storage.records.listing import Window, read_page
 from storage.records.tables import attempts, events, tasks
 from storage.records.tables import files as files_table
@@ -43,7 +44,7 @@ def list_page(
     """Return one page of a project's events, newest first.
 
     Args:
-        subject_id: of the task, the file or the endpoint that they tell of.
+        subject_id: of the task, the file, the batch or the endpoint that they tell of.
     """
     conditions: list[ColumnElement[bool]] = [events.c.project_id == project_id]
     if type_ is not None:
@@ -73,6 +74,7 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
     kept: Mapping[str, object] = row.snapshot
     task, file = _restore(tasks, kept.get("task")), _restore(files_table, kept.get("file"))
     endpoint = _read_endpoint(kept.get("endpoint"))
+    batch = _restore(batches_table, kept.get("batch"))
     tried = [_restore(attempts, one) for one in cast("list[object]", kept.get("attempts", []))]
     transfer = cast("Sequence[int] | None", kept.get("transfer"))
     return Event(
@@ -85,6 +87,7 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
         attempts=[lookups.to_attempt(one) for one in tried if one is not None],
         transfer=None if transfer is None else Transfer(*transfer),
         file=None if file is None else files.to_file(file),
+        batch=None if batch is None else batches.to_batch(batch),
         endpoint=endpoint,
     )
 

@@ -24,6 +24,7 @@ class TaskFilter:
     ref: str | None = None
     created_from: datetime | None = None
     created_until: datetime | None = None
+    batch_id: str | None = None
 
 
 def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
@@ -84,6 +85,7 @@ def list_page(
         (tasks.c.status, narrowed.status),
         (tasks.c.kind, narrowed.kind),
         (tasks.c.ref, narrowed.ref),
+        (tasks.c.batch_id, narrowed.batch_id),
     ):
         if value is not None:
             conditions.append(column == value)
@@ -154,4 +156,6 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
         tries=row.tries,
         next_attempt_at=row.next_attempt_at,
         outage_since=row.outage_since,
+        batch_id=row.batch_id,
+        batch_line=row.batch_line,
     )

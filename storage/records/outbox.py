@@ -131,6 +131,21 @@ _TELL_ENDPOINT = text(f"""
     bindparam("type", type_=String),
     bindparam("topics", type_=ARRAY(String)),
 )
+_TELL_BATCH = text(f"""
+    WITH told AS (
+        SELECT :event_id AS id, project_id, :type AS type, :topics AS topics, id AS subject_id,
+            jsonb_build_object('batch', to_jsonb(shown) || jsonb_build_object(
+                'webhook_url', split_part(webhook_url, '?', 1))) AS snapshot,
+            CASE WHEN :ends THEN webhook_url END AS webhook_url
+        FROM batches AS shown WHERE id = :batch_id
+    ), {DELIVER}
+    SELECT FROM told
+""").bindparams(  # noqa: S608 - constants
+    bindparam("event_id", type_=String),
+    bindparam("type", type_=String),
+    bindparam("topics", type_=ARRAY(String)),
+    bindparam("ends", type_=Boolean),
+)
 
 
 def make_event_id() -> str:
@@ -148,6 +163,18 @@ def tell_task(connection: Connection, event: EventType, task_id: str) -> None:
         "task_id": task_id,
     }
     connection.execute(_TELL_TASK, given)
+
+
+def tell_batch(connection: Connection, event: EventType, batch_id: str) -> None:
+    """Tell of a batch as it is at this moment of the transaction."""
+    given = {
+        "event_id": make_event_id(),
+        "type": event.value,
+        "topics": list(list_topics(event)),
+        "ends": event in ENDS,
+        "batch_id": batch_id,
+    }
+    connection.execute(_TELL_BATCH, given)
 
 
 def tell_progress(connection: Connection, task_id: str, attempt: int, transfer: Transfer) -> None:

@@ -74,6 +74,17 @@ def is_place_of_another(connection: Connection, project_id: str, object_key: str
     return found
 
 
+def list_places(connection: Connection, project_id: str) -> frozenset[str]:
+    """Return the prefixes of the other projects that a key of this one may lie under by mistake.
+
+    They are those that :func:`is_place_of_another` finds, for many keys.
+    """
+    query = select(projects.c.key_prefix).where(
+        projects.c.id != project_id, projects.c.key_prefix != ""
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
 def create_project(connection: Connection, name: str, key_prefix: str, limits: Limits) -> Project:
     """Make a project whose files lie under a prefix of its own.
 

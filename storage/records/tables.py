@@ -112,6 +112,10 @@ tasks = Table(
     Column("sealed_headers", LargeBinary),
     # Who is told how the task ended.
     Column("webhook_url", String),
+    # No foreign key: it would be checked for each of a million rows. Batches are never deleted.
+    Column("batch_id", String),
+    # Where in the batch's list it stands, from 1.
+    Column("batch_line", Integer),
     Column("file_id", String, nullable=False, unique=True),
     Column("media_id", String, nullable=False),
     # The higher the sooner.
@@ -151,6 +155,7 @@ tasks = Table(
         "tasks_ready_idx",
         text("(- priority)"),
         "project_id",
+        text("coalesce(batch_id, '')"),
         "source_host",
         "url_expires",
         "id",
@@ -168,6 +173,15 @@ tasks = Table(
     ),
     Index("tasks_lease_idx", "lease_until", postgresql_where=text("status = 'processing'")),
     Index("tasks_host_idx", "source_host", postgresql_where=text("status = 'processing'")),
+    Index("tasks_batch_idx", "batch_id", "id", postgresql_where=text("batch_id IS NOT NULL")),
+    # What is pending is most of a batch that is being made, and is found by the index above.
+    Index(
+        "tasks_batch_status_idx",
+        "batch_id",
+        "status",
+        "id",
+        postgresql_where=text("batch_id IS NOT NULL AND status <> 'pending'"),
+    ),
     Index(
         "tasks_left_object_idx",
         "finished",

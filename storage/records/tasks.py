@@ -44,8 +44,8 @@ from ingest.events import EventType
 from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
-from ingest.states import Status, find_sources
-from storage.records import outbox
+from ingest.states import ENDED, Status, find_sources
+from storage.records import outbox, tallies
 from storage.records.lookups import to_task
 from storage.records.tables import attempts, names, tasks
 
@@ -235,12 +235,15 @@ def move(
         conditions.append(tasks.c.attempt == attempt)
     if project_id is not None:
         conditions.append(tasks.c.project_id == project_id)
-    return connection.execute(
+    row = connection.execute(
         update(tasks)
         .where(*conditions)
         .values(status=target, updated=func.now(), **values)
         .returning(tasks)
     ).one_or_none()
+    if row is not None and target in ENDED:
+        tallies.tally(connection, row.batch_id, target)
+    return row
 
 
 def close_attempt(

@@ -17,6 +17,7 @@ from tests.support.api import Api, read_error, read_list
 
 ENDPOINT = f"/webhooks/endpoints/{make_id(Prefix.ENDPOINT)}"
 DELIVERY = f"/webhooks/deliveries/{make_id(Prefix.DELIVERY)}"
+BATCH = f"/batches/{make_id(Prefix.BATCH)}"
 ENDPOINTS = [
     ("POST", "/files"),
     ("GET", "/files"),
@@ -28,6 +29,16 @@ ENDPOINTS = [
     ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),
+    ("POST", "/batches"),
+    ("GET", "/batches"),
+    ("GET", BATCH),
+    ("GET", f"{BATCH}/tasks"),
+    ("GET", f"{BATCH}/results.csv"),
+    ("GET", f"{BATCH}/results.ndjson"),
+    ("POST", f"{BATCH}/pause"),
+    ("POST", f"{BATCH}/resume"),
+    ("POST", f"{BATCH}/cancel"),
+    ("POST", f"{BATCH}/retry"),
     ("POST", "/webhooks/endpoints"),
     ("GET", "/webhooks/endpoints"),
     ("GET", ENDPOINT),

@@ -21,6 +21,15 @@ PATHS = {
     "/tasks/{task_id}": {"get", "patch"},
     "/tasks/{task_id}/cancel": {"post"},
     "/tasks/{task_id}/retry": {"post"},
+    "/batches": {"get", "post"},
+    "/batches/{batch_id}": {"get"},
+    "/batches/{batch_id}/tasks": {"get"},
+    "/batches/{batch_id}/results.csv": {"get"},
+    "/batches/{batch_id}/results.ndjson": {"get"},
+    "/batches/{batch_id}/pause": {"post"},
+    "/batches/{batch_id}/resume": {"post"},
+    "/batches/{batch_id}/cancel": {"post"},
+    "/batches/{batch_id}/retry": {"post"},
     "/keys": {"get", "post"},
     "/keys/{key_id}": {"get", "delete"},
     "/webhooks/endpoints": {"get", "post"},
@@ -45,6 +54,10 @@ PATHS = {
 BODILESS = {
     "/tasks/{task_id}/cancel",
     "/tasks/{task_id}/retry",
+    "/batches/{batch_id}/pause",
+    "/batches/{batch_id}/resume",
+    "/batches/{batch_id}/cancel",
+    "/batches/{batch_id}/retry",
     "/webhooks/endpoints/{endpoint_id}/test",
     "/webhooks/deliveries/{delivery_id}/redeliver",
 }
@@ -137,6 +150,7 @@ def test_every_operation_has_a_name_parameters_answers_and_says_whether_it_takes
 def test_what_is_made_links_to_all_that_can_be_done_with_it(document: dict[str, Any]) -> None:
     named = {"file_id": [("/files", "201")], "task_id": [("/files", "202"), ("/tasks", "201")]}
     named["key_id"] = [("/keys", "201")]
+    named["batch_id"] = [("/batches", "201")]
     for name, makers in named.items():
         paths = [path for path in PATHS if f"{{{name}}}" in path]
         wanted = {
@@ -171,6 +185,17 @@ def test_real_answers_are_as_the_document_says(
     _validate(document, "/tasks/{task_id}/cancel", api.send("POST", f"{task_path}/cancel"))
     _validate(document, "/tasks/{task_id}/retry", api.send("POST", f"{task_path}/retry"))
     stall.released.set()
+    batch = api.post("/batches", {"items": [{"url": picture_url}, {"url": "x"}]})
+    _validate(document, "/batches", batch)
+    _validate(document, "/batches", api.get("/batches"))
+    dry = api.post("/batches", {"items": [{"url": picture_url}], "dry_run": True})
+    _validate(document, "/batches", dry)
+    batch_path = f"/batches/{batch.json()['data']['id']}"
+    _validate(document, "/batches/{batch_id}", api.get(batch_path))
+    _validate(document, "/batches/{batch_id}/tasks", api.get(f"{batch_path}/tasks"))
+    for decision in ("pause", "resume", "cancel", "retry"):
+        decided = api.send("POST", f"{batch_path}/{decision}")
+        _validate(document, f"/batches/{{batch_id}}/{decision}", decided)
     key = api.post("/keys", {"name": "document", "expires": "2099-01-01T00:00:00Z"})
     _validate(document, "/keys", key)
     _validate(document, "/keys", api.get("/keys"))

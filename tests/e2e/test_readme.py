@@ -6,6 +6,7 @@ checksum that of its video, and the folder one that no other test uses.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from tests.support.inbox import TAKEN, Inbox
 from tests.support.media import make_media
 from tests.support.origin import Origin, Reply, Stall
 from tests.support.pages import Block, find_blocks, read_page
+from tests.support.waiting import wait_until
 
 _README = read_page("README.md")
 _SHELL = find_blocks(_README, "sh")
@@ -43,7 +45,7 @@ print(json.dumps({
     "file": file, "task": task, "named": named, "signed": signed, "checked": checked, "kept": kept,
     "listed": listed, "content": hashlib.sha256(content).hexdigest(),
     "deleted": deleted.status_code, "failed": answer.status_code, "failure": failure,
-    "mended": mended, "late": late.status_code,
+    "mended": mended, "late": late.status_code, "batch": batch,
 }))
 """
 
@@ -201,6 +203,7 @@ def test_the_readme_has_no_shell_or_python_that_these_tests_do_not_run() -> None
         ("Ingest and wait", 1),
         ("Ingest in the background", 1),
         ("Poll for the result", 1),
+        ("Ingest a list", 3),
         ("Be told by webhook", 1),
         ("Mend or stop a task", 3),
         ("Choose folder and filename", 1),
@@ -263,6 +266,31 @@ def test_curl_ingests_in_the_background_and_polls(
     validate(polled.body, "TaskAnswer")
     assert (polled.data["status"], polled.data["progress"]) == ("complete", 100)
     _check_video(cast("Json", polled.data["output"]), reader)
+
+
+def test_curl_ingests_a_list_and_learns_what_became_of_it(
+    reader: Reader, validate: Callable[[object, str], None]
+) -> None:
+    made = reader.run_shell(_find("Ingest a list", 0))
+    batch_id = str(made.data["id"])
+
+    def look() -> Ran | None:
+        found = reader.run_shell(_find("Ingest a list", 1), BATCH_ID=batch_id)
+        return found if found.data["finished"] is not None else None
+
+    over = wait_until(look, "the end of the list", 30)
+    results = reader.run_shell(_find("Ingest a list", 2), BATCH_ID=batch_id)
+
+    assert made.status == 201
+    for ran in (made, over):
+        validate(ran.body, "BatchAnswer")
+    assert (made.data["total"], made.data["rejected"]) == (2, 1)
+    counts = cast("Json", over.data["counts"])
+    assert (counts["complete"], counts["failed"]) == (1, 1)
+    rows = list(csv.DictReader(results.stdout.splitlines()))
+    assert [(row["line"], row["status"], row["ref"]) for row in rows] == [
+        ("2", "complete", "a-1"), ("3", "failed", "a-2"), ("4", "rejected", "")
+    ]  # fmt: skip
 
 
 def test_curl_makes_an_endpoint_that_is_told(
@@ -465,6 +493,8 @@ def test_python_mends_a_task(told: Json, validate: Callable[[object, str], None]
 
     validate(mended, "TaskResource")
     assert (mended["status"], told["late"]) == ("complete", 409)
+    counts = cast("Json", cast("Json", told["batch"])["counts"])
+    assert (counts["complete"], counts["failed"]) == (1, 1)
     assert cast("Json", mended["options"])["priority"] == 5
     assert len(cast("list[Json]", mended["attempts"])) == 2
 

@@ -16,6 +16,7 @@ from ingest.ids import Prefix, make_id
 from storage.records.database import Database
 from tests.e2e.refusals import strip_answer
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.batches import send_items, wait_until_over
 from tests.support.figures import Figures
 from tests.support.inbox import list_deliveries, open_inbox
 from tests.support.origin import Origin
@@ -33,13 +34,22 @@ NAMED = {
     "endpoint_id": Prefix.ENDPOINT,
     "delivery_id": Prefix.DELIVERY,
     "event_id": Prefix.EVENT,
+    "batch_id": Prefix.BATCH,
 }
 # Read by whoever has the address, as docs/api.md says.
 SHARED = {"/delivery/{name}"}
 BODIES: Mapping[str, object] = {"patch": {"url": "http://nowhere.invalid/stolen.mp4"}, "post": {}}
-TABLES = ("tasks", "files", "names", "keys", "webhook_endpoints", "events", "deliveries")
+TABLES = ("tasks", "files", "names", "keys", "webhook_endpoints", "events", "deliveries", "batches")
 REPLAY = {"since": "2020-01-01T00:00:00Z"}
-LISTS = ["/files", "/tasks", "/keys", "/webhooks/endpoints", "/webhooks/deliveries", "/events"]
+LISTS = [
+    "/files",
+    "/tasks",
+    "/keys",
+    "/webhooks/endpoints",
+    "/webhooks/deliveries",
+    "/events",
+    "/batches",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,7 @@ def victim(
     """What everybody else must see and change nothing of."""
     tenant = open_tenant()
     api = tenant.api
+    batch = wait_until_over(api, send_items(api, [{"url": picture_url}, {"url": "nothing"}]))
     inbox = open_inbox(api, origin, ["file.created"])
     file = read_object(api.post("/files", {"url": picture_url, "ref": "mine"}), 201)
     complete = wait_for_end(api, create_task(api, picture_url))
@@ -95,6 +106,7 @@ def victim(
     wait_until(lambda: len(list_deliveries(api, inbox, "&status=delivered")) == 2, "both of them")
     deliveries = list_deliveries(api, inbox)
     ids[Prefix.ENDPOINT] = [inbox.endpoint_id]
+    ids[Prefix.BATCH] = [str(batch["id"])]
     ids[Prefix.DELIVERY] = [str(one["id"]) for one in deliveries]
     ids[Prefix.EVENT] = [str(one["event_id"]) for one in deliveries]
     return Victim(tenant, ids, read_rows(database, tenant.project_id))
@@ -208,7 +220,8 @@ def test_an_order_may_not_name_anothers_place_or_id(
 def test_a_key_sees_its_own(victim: Victim) -> None:
     api = victim.tenant.api
     prefixes = [
-        Prefix.FILE, Prefix.TASK, Prefix.KEY, Prefix.ENDPOINT, Prefix.DELIVERY, Prefix.EVENT
+        Prefix.FILE, Prefix.TASK, Prefix.KEY, Prefix.ENDPOINT, Prefix.DELIVERY, Prefix.EVENT,
+        Prefix.BATCH,
     ]  # fmt: skip
     for path, prefix in zip(LISTS, prefixes, strict=True):
         for one in victim.ids[prefix]:

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from ingest.errors import ConflictError, DatabaseUnavailable, QuotaExceeded
 from ingest.model import Lease, Limits, Project, Task, Usage
 from ingest.states import Status
-from storage.records import claims, completions, files, keys, projects, tasks, wakeups
+from storage.records import claims, completions, files, keys, projects, tasks, turns
 from storage.records.database import Database
 from storage.records.tables import files as files_table
 from storage.records.tables import projects as projects_table
@@ -138,7 +138,7 @@ def test_the_limit_of_one_project_holds_no_other_up(
 
     def pick() -> set[str]:
         with records.transaction() as connection:
-            return set(wakeups.pick(connection, 10, 0)[0])
+            return set(turns.pick(connection, 10, 0)[0])
 
     assert pick() == {mine[0].id, mine[1].id, *(task.id for task in theirs)}
     # What was woken counts, and so does what runs.

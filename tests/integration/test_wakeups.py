@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 
 from ingest.model import Limits, Order, Project
-from storage.records import projects, tasks, wakeups
+from storage.records import projects, tasks, turns, wakeups
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from tests.integration.examples import Claim, MakeTask
@@ -55,7 +55,7 @@ def wish(records: Database, project: Project) -> Wish:
 
 def _pick(records: Database, room: int, host_limit: int = 0) -> list[str]:
     with records.transaction() as connection:
-        return list(wakeups.pick(connection, room, host_limit)[0])
+        return list(turns.pick(connection, room, host_limit)[0])
 
 
 def _must_wait(records: Database, project: Project) -> bool:
@@ -243,13 +243,13 @@ def test_dispatchers_wait_for_each_other(records: Database, wish: Wish) -> None:
     def dispatch() -> None:
         with records.transaction() as second:
             wakeups.begin(second)
-            theirs.extend(wakeups.pick(second, 4 - wakeups.count_woken(second), 0)[0])
+            theirs.extend(turns.pick(second, 4 - wakeups.count_woken(second), 0)[0])
 
     with records.transaction() as first:
         wakeups.begin(first)
         other = threading.Thread(target=dispatch)
         other.start()
-        mine = list(wakeups.pick(first, 3, 0)[0])
+        mine = list(turns.pick(first, 3, 0)[0])
     other.join(10)
     # The second saw what the first had woken, and filled up what was left.
     assert (mine, theirs) == (ids[:3], ids[3:4])
@@ -262,12 +262,12 @@ def test_projects_and_hosts_beyond_one_look_have_their_turn(
         monkeypatch.setattr(wakeups, name, value)
     old = [wish(f"host-{number}", of=one) for one in others for number in range(3)]
     found: list[str] = []
-    after = wakeups.START
+    after = turns.START
     for _ in range(12):
         # Whoever stands at the head always has more.
         wish("host-0", of=min(others, key=lambda one: one.id))
         with records.transaction() as connection:
-            ids, after = wakeups.pick(connection, 2, 0, after)
+            ids, after = turns.pick(connection, 2, 0, after)
         found.extend(ids)
     assert set(old) <= set(found)
 
@@ -343,7 +343,7 @@ def _count_read(records: Database, room: int, host_limit: int) -> _Read:
         wakeups.forget_lost(connection, 60, room)
         wakeups.count_woken(connection)
         wakeups.must_wait(connection, "prj_unlimited")
-        wakeups.pick(connection, room, host_limit)
+        turns.pick(connection, room, host_limit)
         after = _read_counters(connection)
     return _Read(after.by_scan - before.by_scan, after.by_index - before.by_index)
 

@@ -9,8 +9,9 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import MAX_FIELDS, StrictJson
+from api.bodies import StrictJson
 from ingest.errors import BodyInvalid
+from ingest.strict_json import MAX_FIELDS
 
 PROVIDER = StrictJson(Flask("tests"))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

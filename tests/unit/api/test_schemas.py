@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from api.problems import explain_invalid
 from api.schemas import FileListing, FileRequest, NoFields, TaskChange, TaskListing, TaskRequest
+from ingest.complaints import explain_invalid
 from ingest.errors import BodyInvalid, FieldInvalid
 from ingest.model import Order
 

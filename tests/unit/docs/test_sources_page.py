@@ -32,7 +32,7 @@ def test_every_field_of_a_connection_is_in_the_table() -> None:
 
 def test_the_answer_that_is_shown_is_an_error_of_the_api() -> None:
     error = cast("dict[str, object]", json.loads(_ANSWER)["error"])
-    assert str(error["message"]) in read_page("api/ingests.py")
+    assert str(error["message"]) in read_page("storage/planning.py")
 
 
 def test_the_order_that_is_shown_is_for_an_object() -> None:

@@ -166,6 +166,8 @@ BAD = {
     "webhook_allow_http": ["perhaps", "2"],
     "sender_metrics_bind": ["9000", ":9000"],
     "events_keep_days": ["0", "3651", "1.5"],
+    "batch_max_rows": ["0", "10000001", "1.5"],
+    "batch_max_bytes": ["1023", "4294967297", "1 MiB"],
     "s3_bucket": ["ab", "a" * 64],
     "secret_keys": ["hunter7", "a" * 44, SECRET_KEY[:-1], f"{SECRET_KEY},", f"{SECRET_KEY} hunter7",
                     f"{SECRET_KEY};{SECRET_KEY}", base64.b64encode(bytes(31)).decode()],

@@ -1,0 +1,147 @@
+"""``/batches``: many ingests that are asked for at once and followed as one."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from flask import Response, g
+from sqlalchemy import Connection
+
+from api.admission import admit_list
+from api.answers import BatchAnswer, BatchCheckAnswer, BatchListAnswer, TaskListAnswer
+from api.auth import get_project
+from api.batch_bodies import BatchQuery, open_list
+from api.documents import describe
+from api.envelope import build_list, build_object, make_link
+from api.ingests import show_tasks
+from api.receivers import ensure_project_secret
+from api.schemas import BatchListing, BatchTaskListing
+from api.services import Services, get_services
+from ingest.batch_requests import BatchOptions
+from ingest.batch_resources import BatchCheckResource, show_batch, show_reject
+from ingest.batches import Batch
+from ingest.errors import NotFound, QuotaExceeded
+from ingest.ids import Prefix, is_id
+from ingest.logs import get_logger
+from ingest.model import Project
+from storage.batch_intake import Intake
+from storage.records import batches, lookups
+from storage.records.listing import Window
+
+blueprint = APIBlueprint("batches", __name__, tag="Batches")
+blueprint.before_request(admit_list)
+
+
+@blueprint.post("/batches")
+@blueprint.input(BatchQuery, location="query", arg_name="query")
+@describe(
+    blueprint,
+    "Create a batch",
+    "A task for each item of a list: a JSON body, NDJSON, CSV with a first line that names the "
+    "fields, a URL a line, or a `TsvHttpData-1.0` list. Items that cannot be taken are told with "
+    "their line and do not stop the others. With `dry_run` it says what would be made, and makes "
+    "nothing.",
+    {200: BatchCheckAnswer, 201: BatchAnswer, 400: None, 409: None, 413: None, 415: None,
+     422: None, 503: None},
+)  # fmt: skip
+def create(query: BatchQuery) -> Response:
+    """Write all tasks of a list down, or none."""
+    services, project = get_services(), get_project()
+    if g.access.is_full:
+        raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
+    with (
+        open_list(query, services.settings.batch_max_bytes) as (options, rows),
+        services.database.transaction() as connection,
+    ):
+        intake = _make_intake(services, connection, project, options)
+        taken = intake.take(rows)
+        if options.dry_run:
+            shown = BatchCheckResource(
+                total=taken.total,
+                rejected=taken.rejected,
+                rejects=[show_reject(one) for one in taken.rejects],
+            )
+            return build_object(shown, "/batches")
+        batch = find_batch(connection, project, taken.batch_id)
+    get_logger(__name__).info(
+        "batch.created", batch_id=batch.id, tasks=batch.total, rejected=batch.rejected
+    )
+    services.queue.nudge()
+    path = f"/batches/{batch.id}"
+    return build_object(show_batch(batch), path, 201, {"Location": make_link(path)})
+
+
+@blueprint.get("/batches/<batch_id>")
+@describe(
+    blueprint,
+    "Get a batch",
+    "With its tasks counted by state, and the first of the items that were not taken.",
+    {200: BatchAnswer, 404: None},
+)
+def read(batch_id: str) -> Response:
+    """Answer with one batch."""
+    with get_services().database.transaction() as connection:
+        batch = find_batch(connection, get_project(), batch_id)
+    return build_object(show_batch(batch), f"/batches/{batch.id}")
+
+
+@blueprint.get("/batches")
+@blueprint.input(BatchListing, location="query", arg_name="asked")
+@describe(blueprint, "List batches", "Newest first.", {200: BatchListAnswer, 422: None})
+def list_all(asked: BatchListing) -> Response:
+    """Answer with one page of batches."""
+    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    narrowed = batches.BatchFilter(asked.status, asked.ref)
+    with get_services().database.transaction() as connection:
+        page = batches.list_page(connection, get_project().id, narrowed, window)
+    ids = [batch.id for batch in page.items]
+    return build_list([show_batch(batch) for batch in page.items], page, window, ids)
+
+
+@blueprint.get("/batches/<batch_id>/tasks")
+@blueprint.input(BatchTaskListing, location="query", arg_name="asked")
+@describe(
+    blueprint,
+    "List a batch's tasks",
+    "The last of its list first.",
+    {200: TaskListAnswer, 404: None, 422: None},
+)
+def list_tasks(batch_id: str, asked: BatchTaskListing) -> Response:
+    """Answer with one page of a batch's tasks."""
+    services, project = get_services(), get_project()
+    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    narrowed = lookups.TaskFilter(status=asked.status, ref=asked.ref, batch_id=batch_id)
+    with services.database.transaction() as connection:
+        find_batch(connection, project, batch_id)
+        page = lookups.list_page(connection, project.id, narrowed, window)
+    ids = [task.id for task in page.items]
+    return build_list(show_tasks(services, page.items), page, window, ids)
+
+
+def find_batch(connection: Connection, project: Project, batch_id: str) -> Batch:
+    """Return a project's batch.
+
+    Raises:
+        NotFound: it has no such batch, or this is no batch's id.
+    """
+    batch = None
+    if is_id(Prefix.BATCH, batch_id):
+        batch = batches.get(connection, project.id, batch_id)
+    if batch is None:
+        raise NotFound("There is no such batch in this project.")
+    return batch
+
+
+def _make_intake(
+    services: Services, connection: Connection, project: Project, options: BatchOptions
+) -> Intake:
+    settings = services.settings
+    return Intake(
+        connection,
+        services.planner,
+        project,
+        options,
+        request_id=g.request_id,
+        most_rows=settings.batch_max_rows,
+        max_attempts=settings.max_attempts,
+        ensure_secret=lambda: ensure_project_secret(services, connection, project),
+    )

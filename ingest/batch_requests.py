@@ -1,0 +1,63 @@
+"""What is asked of a batch, as strict pydantic models: items, and what holds for all of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ingest.config import MAX_OBJECT_BYTES
+from ingest.order_fields import Folder, Metadata, SourceHeaders, Strict, Text
+from ingest.order_requests import QueuedRequest
+
+_MOST_AT_ONCE = 10_000
+
+
+class BatchItem(QueuedRequest):
+    """One of the items of a batch."""
+
+
+class BatchDefaults(Strict):
+    """What holds for items that do not say it themselves."""
+
+    folder: Folder | None = Field(None, description="As of an item.")
+    ref: Text | None = Field(None, min_length=1, max_length=255, description="As of an item.")
+    metadata: Metadata | None = Field(None, description="As of an item.")
+    max_bytes: int | None = Field(None, ge=1, le=MAX_OBJECT_BYTES, description="As of an item.")
+    headers: SourceHeaders | None = Field(None, description="As of an item.")
+    priority: int | None = Field(None, ge=-10, le=10, description="As of an item.")
+    max_attempts: int | None = Field(None, ge=1, le=100, description="As of an item.")
+    webhook_url: str | None = Field(None, description="As of an item.")
+
+
+class BatchOptions(Strict):
+    """What a batch is asked for besides its items."""
+
+    defaults: BatchDefaults | None = Field(
+        None, description="What holds for items that do not say it themselves."
+    )
+    on_error: Literal["continue", "abort"] = Field(
+        "continue",
+        description="What an item that cannot be taken does to the others: nothing, or none of "
+        "them is taken.",
+    )
+    dry_run: bool = Field(default=False, description="Check all items, and make nothing.")
+    concurrency: int | None = Field(
+        None, ge=1, le=_MOST_AT_ONCE, description="How many of its tasks run at once at most."
+    )
+    priority: int | None = Field(None, ge=-10, le=10, description="The same as in `defaults`.")
+    ref: Text | None = Field(
+        None, min_length=1, max_length=255, description="Your own id for the batch."
+    )
+    metadata: Metadata | None = Field(None, description="Anything of yours to keep with it.")
+    webhook_url: str | None = Field(
+        None,
+        description="Told when all of its tasks have ended.",
+        examples=["https://example.com/webhooks/headrace"],
+    )
+
+
+class BatchRequest(BatchOptions):
+    """``POST /batches`` as a JSON body; the fields may stand in any order."""
+
+    items: list[BatchItem] = Field(min_length=1, description="What to ingest.")

@@ -1,0 +1,222 @@
+"""A list of orders becomes the tasks of a batch, all in one transaction.
+
+Invariants: it is read as a stream, some hundreds of rows at a time; a row that cannot be taken is a
+:class:`ingest.batches.Reject` with its line and its reason, and the others are taken, or none is
+(``on_error``); what a dry run says is what taking would do, for it does it and rolls it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from ingest.batch_requests import BatchItem, BatchOptions
+from ingest.batches import Reject
+from ingest.complaints import explain_invalid
+from ingest.errors import BodyTooLarge, FieldInvalid, HeadraceError, IngestError, RequestError
+from ingest.ids import Prefix, make_id
+from ingest.list_rows import ListRow
+from ingest.model import Project
+from ingest.signed_urls import find_expiry, name_host
+from ingest.urls import parse_order_url
+from storage.planning import Planner
+from storage.records import batch_loading, batches, projects
+from storage.records.batch_loading import PlannedTask
+from storage.records.tasks import explain_taken
+
+# Of a batch: those that are kept. All are counted.
+MOST_REJECTS = 10_000
+_ROWS_AT_ONCE = 1000
+_SHOWN_CHARS = 2000
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a list: tasks of a batch, and rows that became none."""
+
+    batch_id: str
+    total: int = 0
+    rejected: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+class Intake:
+    """Takes the list of one batch, once.
+
+    Args:
+        most_rows: a list that has more is refused.
+        max_attempts: of a task whose item says nothing of it.
+        ensure_secret: called before the first task that has a ``webhook_url`` is written.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        planner: Planner,
+        project: Project,
+        options: BatchOptions,
+        *,
+        request_id: str,
+        most_rows: int,
+        max_attempts: int,
+        ensure_secret: Callable[[], object],
+    ) -> None:
+        self._connection = connection
+        self._planner = planner
+        self._project = project
+        self._options = options
+        self._request_id = request_id
+        self._most_rows = most_rows
+        self._max_attempts = max_attempts
+        self._ensure_secret = ensure_secret
+        self._defaults = _list_defaults(options)
+        self._places = projects.list_places(connection, project.id)
+        self._taken = Taken(make_id(Prefix.BATCH))
+        self._waiting: list[PlannedTask] = []
+        self._signs = False
+
+    def take(self, rows: Iterable[ListRow]) -> Taken:
+        """Write the batch down, unless it is a dry run.
+
+        Raises:
+            BodyTooLarge: there are more rows than a batch may have.
+            FieldInvalid: nothing of the list can be taken.
+            RequestError, FileExists: of the first row that cannot be taken, where that ends it all.
+            DatabaseUnavailable: nothing was made.
+        """
+        savepoint = self._connection.begin_nested()
+        count = 0
+        for row in rows:
+            count += 1
+            if count > self._most_rows:
+                raise BodyTooLarge(
+                    f"The list has more than {self._most_rows} rows; send it in several batches."
+                )
+            self._add(row)
+        self._load()
+        taken = self._taken
+        if not taken.total:
+            raise self._say_that_nothing_is_left(count)
+        if self._options.dry_run:
+            savepoint.rollback()
+            return taken
+        self._write()
+        savepoint.commit()
+        return taken
+
+    def _add(self, row: ListRow) -> None:
+        try:
+            planned = self._plan(row)
+        except RequestError as error:
+            self._reject(row.line, row.fields, error)
+            return
+        self._waiting.append(planned)
+        if len(self._waiting) >= _ROWS_AT_ONCE:
+            self._load()
+
+    def _plan(self, row: ListRow) -> PlannedTask:
+        if row.error is not None or row.fields is None:
+            raise row.error or FieldInvalid("The row is empty.")
+        fields = {**self._defaults, **row.fields} if self._defaults else row.fields
+        try:
+            asked = BatchItem.model_validate(fields)
+        except ValidationError as error:
+            raise explain_invalid(error) from None
+        order = self._planner.make_order(asked)
+        found = parse_order_url(order.url)
+        self._planner.check_connection(self._project, found)
+        name = self._planner.plan_name(self._project, order, self._is_place_of_another)
+        return PlannedTask(
+            line=row.line,
+            order=order,
+            source_host=name_host(found),
+            url_expires=find_expiry(order.url),
+            max_attempts=asked.max_attempts or self._max_attempts,
+            object_key=name,
+        )
+
+    def _is_place_of_another(self, key: str) -> bool:
+        if not self._places:
+            return False
+        parts = key.split("/")
+        return any("/".join(parts[:end]) in self._places for end in range(1, len(parts) + 1))
+
+    def _load(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        if not self._signs and any(row.order.webhook_url for row in waiting):
+            self._ensure_secret()
+            self._signs = True
+        taken = batch_loading.load(
+            self._connection, self._project.id, self._taken.batch_id, self._request_id, waiting
+        )
+        self._taken.total += len(waiting) - len(taken)
+        for row in waiting:
+            if row.line in taken and row.object_key is not None:
+                self._reject(row.line, {"url": row.order.url}, explain_taken(row.object_key))
+
+    def _reject(
+        self, line: int, fields: Mapping[str, object] | None, error: RequestError | IngestError
+    ) -> None:
+        if self._options.on_error == "abort":
+            raise _say_line(line, error)
+        taken = self._taken
+        taken.rejected += 1
+        if len(taken.rejects) < MOST_REJECTS:
+            url = None if fields is None else fields.get("url")
+            shown = None if not isinstance(url, str) else _show_url(url)
+            taken.rejects.append(Reject(line, shown, error.as_failure(), error.param))
+
+    def _say_that_nothing_is_left(self, count: int) -> HeadraceError:
+        if not count:
+            return FieldInvalid("The list has no items.", param="items")
+        first = self._taken.rejects[0]
+        return FieldInvalid(
+            f"No item of {count} can be taken. Line {first.line}: {first.error.message}",
+            param=first.param,
+        )
+
+    def _write(self) -> None:
+        options, taken = self._options, self._taken
+        told = options.webhook_url
+        if told is not None:
+            told = self._planner.check_receiver(told, "webhook_url")
+            self._ensure_secret()
+        batches.create(
+            self._connection,
+            self._project.id,
+            taken.batch_id,
+            batches.NewBatch(
+                ref=options.ref,
+                metadata=options.metadata,
+                webhook_url=told,
+                concurrency=options.concurrency,
+            ),
+            total=taken.total,
+            rejects=taken.rejects,
+            rejected=taken.rejected,
+            request_id=self._request_id,
+        )
+
+
+def _list_defaults(options: BatchOptions) -> Mapping[str, object]:
+    defaults: dict[str, object] = {}
+    if options.defaults is not None:
+        defaults = options.defaults.model_dump(exclude_none=True)
+    if options.priority is not None:
+        defaults["priority"] = options.priority
+    return defaults
+
+
+def _say_line(line: int, error: RequestError | IngestError) -> RequestError | IngestError:
+    return type(error)(f"Line {line}: {error.message} Nothing was made.", param=error.param)
+
+
+def _show_url(url: str) -> str:
+    """Return the beginning of what was written, in text that can be stored, without its query."""
+    shown = url.partition("?")[0][:_SHOWN_CHARS].replace("\x00", "")
+    return shown.encode(errors="backslashreplace").decode()

@@ -1,0 +1,104 @@
+"""The tasks of a batch, written down by the thousand.
+
+Invariants: a name is reserved by the statement that makes its task, so two tasks never race for it;
+ids are made in the order of the list, so a batch by id is a batch by line. ``task.created`` is told
+of no task of a batch: ``batch.created`` tells how many there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from ingest.ids import Prefix, make_ids
+from ingest.model import Order
+
+# As PostgreSQL calls the types of the columns. JSON goes as text: an array of it is read twice.
+_TYPES = {
+    "id": "text", "file_id": "text", "media_id": "text", "source_host": "text",
+    "url_expires": "timestamptz", "max_attempts": "integer", "batch_line": "integer",
+    "url": "text", "folder": "text", "filename": "text", "ref": "text", "metadata": "text",
+    "checksum": "text", "max_bytes": "bigint", "priority": "smallint", "sealed_headers": "bytea",
+    "webhook_url": "text",
+}  # fmt: skip
+_SAME = "project_id, kind, batch_id, request_id"
+_LOAD = text(f"""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(
+            {", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())},
+            CAST(:object_key AS text[])
+        ) AS given ({", ".join(_TYPES)}, object_key)
+    ), named AS (
+        INSERT INTO names (object_key, project_id, task_id)
+        SELECT object_key, :project_id, id FROM given WHERE object_key IS NOT NULL
+        -- In one order, so that two batches with the same names do not wait for each other.
+        ORDER BY object_key
+        ON CONFLICT DO NOTHING
+        RETURNING task_id
+    ), made AS (
+        INSERT INTO tasks ({_SAME}, {", ".join(_TYPES)})
+        SELECT :project_id, 'ingest', :batch_id, :request_id,
+            {", ".join(_TYPES).replace("metadata", "CAST(metadata AS jsonb)")}
+        FROM given WHERE object_key IS NULL OR id IN (SELECT task_id FROM named)
+    )
+    SELECT batch_line FROM given
+    WHERE object_key IS NOT NULL AND id NOT IN (SELECT task_id FROM named)
+""")  # noqa: S608 - constants
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task that is to be made; ``object_key`` is the name to reserve for it, if it has one."""
+
+    line: int
+    order: Order
+    source_host: str
+    url_expires: datetime | None
+    max_attempts: int
+    object_key: str | None
+
+
+def load(
+    connection: Connection,
+    project_id: str,
+    batch_id: str,
+    request_id: str,
+    rows: Sequence[PlannedTask],
+) -> Set[int]:
+    """Make tasks of a batch, and reserve their names.
+
+    Returns:
+        The lines of those whose name is taken, which were not made.
+    """
+    count = len(rows)
+    values: dict[str, object] = {
+        "id": make_ids(Prefix.TASK, count),
+        "file_id": make_ids(Prefix.FILE, count),
+        "media_id": make_ids(Prefix.MEDIA, count),
+        "source_host": [row.source_host for row in rows],
+        "url_expires": [row.url_expires for row in rows],
+        "max_attempts": [row.max_attempts for row in rows],
+        "batch_line": [row.line for row in rows],
+        "object_key": [row.object_key for row in rows],
+        "metadata": [_dump(row.order) for row in rows],
+    }
+    for name in Order.__slots__:
+        values.setdefault(name, [getattr(row.order, name) for row in rows])
+    taken = connection.execute(
+        _LOAD,
+        {
+            **values,
+            "project_id": project_id,
+            "batch_id": batch_id,
+            "request_id": request_id,
+        },
+    )
+    return frozenset(taken.scalars())
+
+
+def _dump(order: Order) -> str | None:
+    return None if order.metadata is None else json.dumps(order.metadata)
