@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from flask import request
 from pydantic import ValidationError
 
+from api import idempotency
 from api.auth import LOOKS, require_access
 from api.schemas import NoFields
 from ingest.access import Scope
@@ -19,6 +22,7 @@ def admit() -> None:
 
     Raises:
         Unauthorized, Forbidden, FieldInvalid, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+        IdempotencyMismatch, IdempotencyInFlight, Replay: by its Idempotency-Key
     """
     _admit(None)
 
@@ -46,6 +50,7 @@ def _admit(scope: Scope | None) -> None:
     _require_single_parameters()
     if request.method in {"POST", "PATCH"}:
         _require_object()
+        idempotency.begin(_digest_body())
 
 
 def admit_list() -> None:
@@ -65,13 +70,17 @@ def admit_bodiless() -> None:
         Unauthorized, Forbidden, MediaTypeUnsupported, BodyTooLarge, BodyInvalid, FieldInvalid
     """
     require_access()
-    if not request.get_data():
-        return
-    _require_object()
-    try:
-        NoFields.model_validate(request.get_json())
-    except ValidationError as error:
-        raise explain_invalid(error) from None
+    if request.get_data():
+        _require_object()
+        try:
+            NoFields.model_validate(request.get_json())
+        except ValidationError as error:
+            raise explain_invalid(error) from None
+    idempotency.begin(_digest_body())
+
+
+def _digest_body() -> bytes:
+    return hashlib.sha256(request.get_data()).digest()
 
 
 def _require_single_parameters() -> None:

@@ -21,6 +21,7 @@ from api import (
     events,
     files,
     health,
+    idempotency,
     keys,
     project,
     tasks,
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.before_request(_begin)
     app.after_request(_end)
     register_problems(app)
+    app.register_error_handler(idempotency.Replay, lambda replay: replay.response)
     for room in (
         files,
         tasks,
@@ -143,6 +145,7 @@ def _begin() -> None:
 
 
 def _end(response: Response) -> Response:
+    idempotency.keep(response)
     elapsed_s = time.perf_counter() - g.began
     response.headers["X-Request-Id"] = g.request_id
     for name, value in _GUARDS.items():

@@ -6,7 +6,7 @@ open. What is longer than a moment's memory is kept in a file that has no name.
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
@@ -15,6 +15,7 @@ from typing import Annotated, BinaryIO, Literal, cast
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api import idempotency
 from ingest.batch_requests import BatchOptions
 from ingest.complaints import explain_invalid
 from ingest.errors import BodyTooLarge, FieldInvalid, MediaTypeUnsupported
@@ -58,11 +59,12 @@ def open_list(
         MediaTypeUnsupported: it is no list that is taken.
         BodyTooLarge: it is longer than ``most_bytes``.
         BodyInvalid, FieldInvalid: it cannot be read, or an option is wrong; also while it is read.
+        IdempotencyMismatch, IdempotencyInFlight, Replay: by its Idempotency-Key.
     """
     form = _find_form()
     with SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY_BYTES) as spool:
         kept = cast("BinaryIO", spool)
-        _take_in(kept, most_bytes)
+        idempotency.begin(_take_in(kept, most_bytes))
         if form is not ListFormat.JSON:
             yield _read_query(query), read_rows(kept, form)
             return
@@ -85,19 +87,22 @@ def _find_form() -> ListFormat:
     return form
 
 
-def _take_in(kept: BinaryIO, most_bytes: int) -> None:
+def _take_in(kept: BinaryIO, most_bytes: int) -> bytes:
+    """Keep the body aside, and return its SHA-256."""
     # Werkzeug cuts a body without a length here and says nothing.
     request.max_content_length = most_bytes + 1
     too_large = BodyTooLarge(f"The list is longer than {most_bytes} bytes.")
     if (request.content_length or 0) > most_bytes:
         raise too_large
-    stream, size_bytes = request.stream, 0
+    stream, size_bytes, digest = request.stream, 0, hashlib.sha256()
     while chunk := stream.read(_CHUNK_BYTES):
         size_bytes += len(chunk)
         if size_bytes > most_bytes:
             raise too_large
         kept.write(chunk)
-    kept.seek(0, io.SEEK_SET)
+        digest.update(chunk)
+    kept.seek(0)
+    return digest.digest()
 
 
 def _read_query(query: BatchQuery) -> BatchOptions:

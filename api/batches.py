@@ -12,6 +12,7 @@ from api.auth import get_project
 from api.batch_bodies import BatchQuery, open_list
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
+from api.idempotency import find_made, note_made
 from api.ingests import show_tasks
 from api.receivers import ensure_project_secret
 from api.schemas import BatchListing, BatchTaskListing
@@ -52,6 +53,9 @@ def create(query: BatchQuery) -> Response:
         open_list(query, services.settings.batch_max_bytes) as (options, rows),
         services.database.transaction() as connection,
     ):
+        made = find_made(Prefix.BATCH)
+        if made is not None:
+            return _show_made(find_batch(connection, project, made))
         intake = _make_intake(services, connection, project, options)
         taken = intake.take(rows)
         if options.dry_run:
@@ -61,13 +65,13 @@ def create(query: BatchQuery) -> Response:
                 rejects=[show_reject(one) for one in taken.rejects],
             )
             return build_object(shown, "/batches")
+        note_made(connection, taken.batch_id)
         batch = find_batch(connection, project, taken.batch_id)
     get_logger(__name__).info(
         "batch.created", batch_id=batch.id, tasks=batch.total, rejected=batch.rejected
     )
     services.queue.nudge()
-    path = f"/batches/{batch.id}"
-    return build_object(show_batch(batch), path, 201, {"Location": make_link(path)})
+    return _show_made(batch)
 
 
 @blueprint.get("/batches/<batch_id>")
@@ -129,6 +133,11 @@ def find_batch(connection: Connection, project: Project, batch_id: str) -> Batch
     if batch is None:
         raise NotFound("There is no such batch in this project.")
     return batch
+
+
+def _show_made(batch: Batch) -> Response:
+    path = f"/batches/{batch.id}"
+    return build_object(show_batch(batch), path, 201, {"Location": make_link(path)})
 
 
 def _make_intake(

@@ -10,10 +10,12 @@ from flask import g
 from sqlalchemy import Connection
 
 from api.envelope import make_link
+from api.idempotency import find_made, note_made
 from api.queue import Room
 from api.receivers import ensure_project_secret
 from api.services import Services
 from ingest.errors import DatabaseUnavailable, QuotaExceeded, RedisUnavailable
+from ingest.ids import Prefix
 from ingest.logs import get_logger
 from ingest.model import Attempt, File, Order, Project, Task, Transfer
 from ingest.resources import FileResource, TaskResource, show_file, show_task
@@ -33,6 +35,8 @@ def create_task(
 ) -> Task:
     """Commit a task, then wake a worker if none waits before it, or nudge the dispatcher.
 
+    A task that this request has made before (:mod:`api.idempotency`) is returned as it is.
+
     Args:
         max_attempts: None for the number in the settings.
 
@@ -41,8 +45,15 @@ def create_task(
         QuotaExceeded: the project stores as much as it may.
         FieldInvalid: folder and filename make a key that is too long, in another's place or where a
             connection reads; or no connection of the project reads the URL.
+        ConflictError: another request with its Idempotency-Key was quicker.
         DatabaseUnavailable: nothing was promised.
     """
+    made = find_made(Prefix.TASK)
+    if made is not None:
+        with services.database.transaction() as connection:
+            before = lookups.get(connection, project.id, made)
+        if before is not None:
+            return before
     if g.access.is_full:
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     services.planner.check_connection(project, parse_order_url(order.url))
@@ -61,6 +72,7 @@ def create_task(
             woken=wakes,
             url_expires=find_expiry(order.url),
         )
+        note_made(connection, task.id)
     get_logger(__name__).info("task.created", task_id=task.id, woken=wakes)
     announce(services, task.id, room, wakes=wakes)
     return task

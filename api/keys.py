@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, g
 
 from api.admission import admit_admin
 from api.answers import KeyAnswer, KeyListAnswer, NewKeyAnswer
@@ -42,6 +42,7 @@ def create(asked: KeyRequest) -> Response:
         key, secret = keys.create_key(
             connection, get_project().id, asked.name, scopes=asked.scopes, expires=asked.expires
         )
+    g.tells_secret = True
     get_logger(__name__).info("key.created", key_id=key.id, scopes=list(key.scopes))
     path = f"/keys/{key.id}"
     return build_object(show_new_key(key, secret), path, 201, {"Location": make_link(path)})

@@ -15,6 +15,8 @@ The tree (a test keeps this drawing and the classes equal)::
         ConflictError          conflict
         FieldInvalid           field_invalid
         Forbidden              forbidden
+        IdempotencyInFlight    idempotency_in_flight
+        IdempotencyMismatch    idempotency_mismatch
         MediaTypeUnsupported   media_type_unsupported
         MethodNotAllowed       method_not_allowed
         NotFound               not_found
@@ -153,6 +155,20 @@ class Forbidden(RequestError):
 
     code = "forbidden"
     http_status = 403
+
+
+class IdempotencyInFlight(RequestError):
+    """A request with this Idempotency-Key is being answered at this moment."""
+
+    code = "idempotency_in_flight"
+    http_status = 409
+
+
+class IdempotencyMismatch(RequestError):
+    """The Idempotency-Key was sent with another request before."""
+
+    code = "idempotency_mismatch"
+    http_status = 422
 
 
 class MediaTypeUnsupported(RequestError):

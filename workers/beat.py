@@ -74,6 +74,10 @@ def run_beat(settings: Settings) -> None:
         sweeper.sweep()
         deliveries.sweep()
 
+    def prune() -> None:
+        deliveries.prune()
+        sweeper.forget_keys()
+
     batches = BatchFollower(database, signals)
     stopped = threading.Event()
     loops = [
@@ -95,7 +99,7 @@ def run_beat(settings: Settings) -> None:
             every_s=_DISPATCH_EVERY_S,
             pause_s=_WEBHOOKS_NUDGED_EVERY_S,
         ),
-        Loop("prune", deliveries.prune, signals, stopped, every_s=_PRUNE_EVERY_S),
+        Loop("prune", prune, signals, stopped, every_s=_PRUNE_EVERY_S),
         Loop("batches", batches.follow, signals, stopped, every_s=_FOLLOW_EVERY_S),
     ]
     threads = [

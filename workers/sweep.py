@@ -17,7 +17,7 @@ from ingest.logs import get_logger
 from ingest.naming import make_key
 from ingest.states import ENDED
 from storage.objects.store import ObjectStore, PendingUpload, Upload
-from storage.records import leases, leftovers, uploads
+from storage.records import idempotency, leases, leftovers, uploads
 from storage.records.database import Database
 from storage.records.leftovers import EndedTask
 from storage.records.uploads import DeadUpload
@@ -27,6 +27,9 @@ from workers.placement import is_left_by
 # Younger uploads that no row accounts for may be noted in a moment.
 _STRANGE_AFTER = timedelta(hours=1)
 _BATCH = 100
+# As long as docs/api.md says.
+_KEYS_KEPT = timedelta(hours=24)
+_KEYS_AT_ONCE = 1000
 
 
 class Sweeper:
@@ -51,6 +54,22 @@ class Sweeper:
         # By then a worker that lost its task knows it, and has let go.
         self._let_go_s = settings.lease_s
         self._now = now
+
+    def forget_keys(self) -> int:
+        """Forget the answers that are kept by Idempotency-Key for longer than a day.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            DatabaseUnavailable: what is left is done by the next call.
+        """
+        total, count = 0, _KEYS_AT_ONCE
+        while count == _KEYS_AT_ONCE:
+            with self._database.transaction() as connection:
+                count = idempotency.forget_older(connection, _KEYS_KEPT, _KEYS_AT_ONCE)
+            total += count
+        return total
 
     def sweep(self) -> int:
         """Release every expired lease; return how many there were.

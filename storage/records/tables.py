@@ -94,6 +94,28 @@ keys = Table(
     Index("keys_project_id_idx", "project_id"),
 )
 
+# Requests that say by which key they are to be known when they are sent again.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("project_id", String, ForeignKey("projects.id"), primary_key=True),
+    Column("key", String, primary_key=True),
+    # SHA-256 of what was asked.
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    # Who answers it, and until when it may take.
+    Column("request_id", String, nullable=False),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+    # The id of what it made, written by the transaction that made it.
+    Column("made", String),
+    # Of the answer, once there is one.
+    Column("status", SmallInteger),
+    Column("headers", _Json),
+    Column("body", LargeBinary),
+    Column("is_sealed", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    Index("idempotency_keys_created_idx", "created"),
+)
+
 tasks = Table(
     "tasks",
     metadata,
