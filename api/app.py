@@ -24,6 +24,7 @@ from api import (
     idempotency,
     keys,
     project,
+    task_events,
     tasks,
     webhook_actions,
     webhook_secrets,
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     for room in (
         files,
         tasks,
+        task_events,
         actions,
         batches,
         batch_actions,

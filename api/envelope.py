@@ -7,9 +7,11 @@ keep one shape (:mod:`api.problems`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlencode
 
 from flask import Response, current_app, g, jsonify, request
@@ -38,13 +40,10 @@ def build_object(
         path: where it can be read again, from the API's root.
     """
     shown = data.model_dump(mode="json")
-    if speaks_bare():
-        return _answer(shown, status, headers)
-    return _answer(
-        {"meta": _meta("object"), "data": shown, "links": {"self": make_link(path)}},
-        status,
-        headers,
-    )
+    body: object = shown
+    if not speaks_bare():
+        body = {"meta": _meta("object"), "data": shown, "links": {"self": make_link(path)}}
+    return _tag(_answer(body, status, headers), shown)
 
 
 def build_list(
@@ -64,16 +63,14 @@ def build_list(
         links = _link_by_page(page, pages)
     else:
         links = _link_by_cursor(page, window, ids)
+    counts = {"total": page.total, "page": page.page, "limit": page.limit, "pages": pages}
     if speaks_bare():
         link = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items() if url)
-        return _answer(shown, 200, {"Link": link, "X-Total": str(page.total)})
-    meta = _meta("list") | {
-        "total": page.total,
-        "page": page.page,
-        "limit": page.limit,
-        "pages": pages,
-    }
-    return _answer({"meta": meta, "data": shown, "links": links}, 200, None)
+        answer = _answer(shown, 200, {"Link": link, "X-Total": str(page.total)})
+    else:
+        body = {"meta": _meta("list") | counts, "data": shown, "links": links}
+        answer = _answer(body, 200, None)
+    return _tag(answer, [shown, counts, links])
 
 
 def build_error(error: Mapping[str, object], status: int, headers: Mapping[str, str]) -> Response:
@@ -97,6 +94,18 @@ def make_link(path: str) -> str:
     """Return the absolute URL of a path of this API."""
     base = current_app.config["HEADRACE_SETTINGS"].api_url or request.url_root.rstrip("/")
     return f"{base}{path}"
+
+
+def _tag(response: Response, shown: object) -> Response:
+    """Add the validator of what is shown; 304 to who has it already (RFC 9110, 13.1.2).
+
+    It is a weak one: the request's id stands in each answer and says nothing of the object.
+    """
+    if request.method not in {"GET", "HEAD"}:
+        return response
+    text = json.dumps([response.headers["Content-Version"], shown], separators=(",", ":"))
+    response.set_etag(hashlib.sha256(text.encode()).hexdigest()[:32], weak=True)
+    return cast("Response", response.make_conditional(request))
 
 
 def _meta(kind: str) -> dict[str, object]:

@@ -12,9 +12,11 @@ from api.answers import FileAnswer, FileListAnswer, TaskAnswer
 from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
-from api.ingests import create_and_wait, show, show_tasks
+from api.ingests import create_task, show, show_tasks
+from api.preferences import read_preference
 from api.schemas import FileListing, FileRequest
-from api.services import get_services
+from api.services import Services, get_services
+from api.waiting import wait_for_end
 from ingest.errors import (
     AttemptsExhausted,
     Cancelled,
@@ -29,6 +31,7 @@ from ingest.errors import (
     UploadLost,
 )
 from ingest.ids import Prefix, is_id
+from ingest.model import Task
 from ingest.states import Status
 from storage.records import files, projects
 from storage.records.listing import Window
@@ -56,8 +59,9 @@ _NO_FILE = "There is no such file in this project."
 @describe(
     blueprint,
     "Ingest a file and wait for it",
-    "201 with the file; 202 with the task if it takes longer than the server waits; 422 with the "
-    "task's error if the ingest failed.",
+    "201 with the file; 202 with the task if it takes longer than the server waits, or than "
+    "`Prefer: wait=…` says, at once with `Prefer: respond-async`; 422 with the task's error if the "
+    "ingest failed.",
     {
         201: FileAnswer,
         202: TaskAnswer,
@@ -72,7 +76,16 @@ _NO_FILE = "There is no such file in this project."
 def create(asked: FileRequest) -> Response:
     """Ingest and wait; the work is a worker's."""
     services = get_services()
-    task = create_and_wait(services, get_project(), services.planner.make_order(asked))
+    limit_s, applied = read_preference(services.settings.sync_timeout_s)
+    task = create_task(services, get_project(), services.planner.make_order(asked))
+    task = wait_for_end(services, task, limit_s)
+    response = _answer(services, task)
+    if applied is not None:
+        response.headers["Preference-Applied"] = applied
+    return response
+
+
+def _answer(services: Services, task: Task) -> Response:
     if task.status is Status.COMPLETE:
         with services.database.transaction() as connection:
             file = files.get(connection, task.project_id, task.file_id)

@@ -1,8 +1,7 @@
-"""Making a task, waiting for it, and showing it: what ``/tasks`` and ``/files`` share."""
+"""Making a task and showing it: what ``/tasks`` and ``/files`` share."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -20,14 +19,9 @@ from ingest.logs import get_logger
 from ingest.model import Attempt, File, Order, Project, Task, Transfer
 from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
-from ingest.states import ENDED, Status
+from ingest.states import Status
 from ingest.urls import parse_order_url
 from storage.records import files, lookups, projects, tasks, wakeups
-
-# How often a wait looks at the row although it was told nothing: a word lost in Redis costs this.
-_LOOK_EVERY_S = 15.0
-# The same while Redis tells nobody anything.
-_POLL_EVERY_S = 0.5
 
 
 def create_task(
@@ -113,25 +107,6 @@ def announce(services: Services, task_id: str, room: Room, *, wakes: bool) -> No
         services.queue.nudge()
 
 
-def create_and_wait(services: Services, project: Project, order: Order) -> Task:
-    """Make a task and wait for its end, up to ``sync_timeout_s``.
-
-    Waits through Redis, and by looking at the row while Redis is away; with all waiting places of
-    this process taken, it does not wait at all.
-
-    Returns:
-        The task as it is then: ended, or not.
-    """
-    deadline = time.monotonic() + services.settings.sync_timeout_s
-    if not services.waiters.acquire(blocking=False):
-        get_logger(__name__).info("wait.no_place")
-        return create_task(services, project, order)
-    try:
-        return _wait(services, create_task(services, project, order), deadline)
-    finally:
-        services.waiters.release()
-
-
 def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
     """Return Task objects with their attempts, progress and outputs, in three look-ups for all."""
     begun = [task.id for task in found if task.attempt]
@@ -160,37 +135,6 @@ def show(services: Services, file: File) -> FileResource:
     """Return a File object with the delivery address this API gives out."""
     base = services.settings.delivery_url
     return show_file(file, base or make_link("/delivery"), own_delivery=base is None)
-
-
-def _wait(services: Services, task: Task, deadline: float) -> Task:
-    try:
-        with services.signals.listen_for_end(task.id) as wait:
-            # What ended before the subscription stood is seen by this look.
-            task, looked = _look(services, task), time.monotonic()
-            while task.status not in ENDED and (left_s := deadline - time.monotonic()) > 0:
-                heard = wait(left_s)
-                # Also when the time is over: the answer says how the task is then.
-                if heard or time.monotonic() >= min(deadline, looked + _LOOK_EVERY_S):
-                    task, looked = _look(services, task), time.monotonic()
-    except RedisUnavailable:
-        get_logger(__name__).warning("wait.redis_missing", task_id=task.id)
-        task = _poll(services, task, deadline)
-    return task
-
-
-def _poll(services: Services, task: Task, deadline: float) -> Task:
-    task = _look(services, task)
-    while task.status not in ENDED and (left_s := deadline - time.monotonic()) > 0:
-        time.sleep(min(left_s, _POLL_EVERY_S))
-        task = _look(services, task)
-    return task
-
-
-def _look(services: Services, task: Task) -> Task:
-    # The task was promised: without a database it is answered as it was last seen.
-    with suppress(DatabaseUnavailable), services.database.transaction() as connection:
-        return lookups.get(connection, task.project_id, task.id) or task
-    return task
 
 
 def _read_progress(services: Services, task_ids: Sequence[str]) -> Mapping[str, Transfer]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
@@ -89,6 +89,16 @@ class BatchTaskListing(_Listing):
     """Query of ``GET /batches/{id}/tasks``."""
 
     status: Status | None = Field(None, description="Only tasks in this state.")
+
+
+class TaskQuery(BaseModel):
+    """Query of ``GET /tasks/{id}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wait: int = Field(
+        0, ge=0, le=60, description="Seconds to wait for the end of a task that has not ended."
+    )
 
 
 class TaskListing(_Listing):

@@ -12,8 +12,9 @@ from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
 from api.ingests import create_task, show_tasks
-from api.schemas import TaskChange, TaskListing, TaskRequest
+from api.schemas import TaskChange, TaskListing, TaskQuery, TaskRequest
 from api.services import get_services
+from api.waiting import wait_for_end
 from ingest.errors import ConflictError, NotFound
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
@@ -46,17 +47,20 @@ def create(asked: TaskRequest) -> Response:
 
 
 @blueprint.get("/tasks/<task_id>")
+@blueprint.input(TaskQuery, location="query", arg_name="asked")
 @describe(
     blueprint,
     "Get a task",
-    "With its attempts, its progress and, once complete, its file.",
-    {200: TaskAnswer, 404: None},
+    "With its attempts, its progress and, once complete, its file. With `wait` the answer comes "
+    "when the task has ended, or after so many seconds.",
+    {200: TaskAnswer, 404: None, 422: None},
 )
-def read(task_id: str) -> Response:
-    """Answer with one task."""
+def read(task_id: str, asked: TaskQuery) -> Response:
+    """Answer with one task, at its end if that is asked for."""
     services = get_services()
     with services.database.transaction() as connection:
         task = find_task(connection, get_project(), task_id)
+    task = wait_for_end(services, task, min(asked.wait, services.settings.sync_timeout_s))
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
 
 

@@ -26,6 +26,7 @@ ENDPOINTS = [
     ("POST", "/tasks"),
     ("GET", "/tasks"),
     ("GET", f"/tasks/{make_id(Prefix.TASK)}"),
+    ("GET", f"/tasks/{make_id(Prefix.TASK)}/events"),
     ("PATCH", f"/tasks/{make_id(Prefix.TASK)}"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/cancel"),
     ("POST", f"/tasks/{make_id(Prefix.TASK)}/retry"),

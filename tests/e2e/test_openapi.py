@@ -19,6 +19,7 @@ PATHS = {
     "/files/{file_id}": {"get", "delete"},
     "/tasks": {"get", "post"},
     "/tasks/{task_id}": {"get", "patch"},
+    "/tasks/{task_id}/events": {"get"},
     "/tasks/{task_id}/cancel": {"post"},
     "/tasks/{task_id}/retry": {"post"},
     "/batches": {"get", "post"},
