@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -18,7 +19,7 @@ from ingest.access import Scope
 from ingest.config import Settings
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
-from tests.support.origin import Origin, Stall
+from tests.support.origin import Origin
 from tests.support.projects import make_project
 
 AT_ONCE = 100
@@ -100,7 +101,7 @@ def test_a_key_is_known_to_its_project_alone(
     assert first["id"] != second["id"]
 
 
-@pytest.mark.parametrize("key", ["", "a b", "a" * 256, "\x7f", "ä"])
+@pytest.mark.parametrize("key", ["", "a b", "a" * 256, "ä"])
 def test_what_is_no_key_is_refused(key: str, owner: Api, picture_url: str) -> None:
     headers = {"Idempotency-Key": key.encode("latin-1")}
     answer = owner.post("/tasks", _order(picture_url), headers)  # type: ignore[arg-type]
@@ -108,25 +109,17 @@ def test_what_is_no_key_is_refused(key: str, owner: Api, picture_url: str) -> No
 
 
 def test_one_that_is_being_answered_is_waited_for_and_then_told_to_come_again(
-    owner: Api, stack: LocalStack, origin: Origin, picture: bytes
+    owner: Api, database: Database, picture_url: str
 ) -> None:
-    stall = Stall()
-    url = origin.serve("/idempotency/slow.jpg", picture, stall=stall)
-
-    def send() -> requests.Response:
-        with Api(stack.api_url, owner.key) as api:
-            return api.post("/files", {"url": url}, _key("slow"))
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(send)
-        assert stall.reached.wait(10)
-        late = send()
-        read_error(late, 409, "idempotency_in_flight")
-        assert late.headers["Retry-After"] == "1"
-        waiting = pool.submit(send)
-        stall.released.set()
-        assert _see(first.result()) == _see(waiting.result())
-    assert first.result().status_code == 201
+    first = owner.post("/tasks", _order(picture_url), _key("busy"))
+    _forget_answer(database, "busy", lease_s=60)
+    late = owner.post("/tasks", _order(picture_url), _key("busy"))
+    read_error(late, 409, "idempotency_in_flight")
+    assert late.headers["Retry-After"] == "1"
+    assert late.elapsed.total_seconds() > 4
+    _forget_answer(database, "busy", lease_s=1)
+    again = owner.post("/tasks", _order(picture_url), _key("busy"))
+    assert read_object(again, 201)["id"] == read_object(first, 201)["id"]
 
 
 def test_one_that_died_before_it_was_answered_has_made_its_task_once(
@@ -146,15 +139,19 @@ def test_one_that_died_before_it_was_answered_has_made_its_task_once(
     assert again["id"] == file["id"]
 
 
-def _forget_answer(database: Database, key: str) -> None:
-    """Leave a request as a process leaves it that is killed before it answers."""
+def _forget_answer(database: Database, key: str, lease_s: float = -1) -> None:
+    """Leave a request as a process leaves it that is killed before it answers.
+
+    Args:
+        lease_s: how long others take it for busy still.
+    """
     with database.transaction() as connection:
         connection.execute(
             text(
-                "UPDATE idempotency_keys SET status = NULL, lease_until = now() - interval '1 s'"
+                "UPDATE idempotency_keys SET status = NULL, lease_until = now() + :lease"
                 " WHERE key = :key"
             ),
-            {"key": key},
+            {"key": key, "lease": timedelta(seconds=lease_s)},
         )
 
 
