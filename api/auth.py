@@ -35,7 +35,7 @@ def require_access(scope: Scope | None = None) -> Access:
     if scheme.lower() != "bearer" or not secret or len(secret) > _LONGEST_KEY:
         raise Unauthorized(_REFUSAL)
     services = get_services()
-    with services.database.transaction() as connection:
+    with services.database.look() as connection:
         access = keys.find_access(connection, secret)
     if access is None:
         raise Unauthorized(_REFUSAL)

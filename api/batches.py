@@ -83,7 +83,7 @@ def create(query: BatchQuery) -> Response:
 )
 def read(batch_id: str) -> Response:
     """Answer with one batch."""
-    with get_services().database.transaction() as connection:
+    with get_services().database.look() as connection:
         batch = find_batch(connection, get_project(), batch_id)
     return build_object(show_batch(batch), f"/batches/{batch.id}")
 

@@ -115,7 +115,7 @@ def read(file_id: str) -> Response:
     services = get_services()
     file = None
     if is_id(Prefix.FILE, file_id):
-        with services.database.transaction() as connection:
+        with services.database.look() as connection:
             file = files.get(connection, get_project().id, file_id)
     if file is None:
         raise NotFound(_NO_FILE)

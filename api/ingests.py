@@ -83,7 +83,10 @@ def plan_name(
     return services.planner.plan_name(
         project,
         order,
-        lambda key: projects.is_place_of_another(connection, project.id, key),
+        # Prefixes never nest, so only what begins with none can be in another's place.
+        lambda key: (
+            not project.key_prefix and projects.is_place_of_another(connection, project.id, key)
+        ),
     )
 
 
@@ -115,7 +118,7 @@ def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
     attempts: Mapping[str, Sequence[Attempt]] = {}
     outputs: Mapping[str, File] = {}
     if begun:
-        with services.database.transaction() as connection:
+        with services.database.look() as connection:
             attempts = lookups.list_attempts(connection, begun)
             outputs = files.get_many(connection, complete) if complete else {}
     transfers = _read_progress(services, running)

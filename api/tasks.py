@@ -58,7 +58,7 @@ def create(asked: TaskRequest) -> Response:
 def read(task_id: str, asked: TaskQuery) -> Response:
     """Answer with one task, at its end if that is asked for."""
     services = get_services()
-    with services.database.transaction() as connection:
+    with services.database.look() as connection:
         task = find_task(connection, get_project(), task_id)
     task = wait_for_end(services, task, min(asked.wait, services.settings.sync_timeout_s))
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")

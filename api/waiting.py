@@ -73,6 +73,6 @@ def _poll(services: Services, task: Task, deadline: float) -> Task:
 
 def _look(services: Services, task: Task) -> Task:
     # The task was promised: without a database it is answered as it was last seen.
-    with suppress(DatabaseUnavailable), services.database.transaction() as connection:
+    with suppress(DatabaseUnavailable), services.database.look() as connection:
         return lookups.get(connection, task.project_id, task.id) or task
     return task

@@ -30,9 +30,9 @@ from ingest.events import EventType
 from ingest.model import Lease
 from ingest.states import Status, find_sources
 from storage.records import outbox
-from storage.records.lookups import to_failure, to_task
+from storage.records.lookups import COLUMNS, to_failure, to_task
 from storage.records.tables import PROCESSING, tasks
-from storage.records.tasks import COLUMNS, in_seconds
+from storage.records.tasks import in_seconds
 
 # A task that lost this many leases in a row may be what kills its workers.
 _SUSPECT_AFTER = 2

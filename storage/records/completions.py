@@ -18,9 +18,10 @@ from ingest.model import File, Lease
 from ingest.states import Status, find_sources
 from storage.records import outbox
 from storage.records.files import MEDIA
+from storage.records.lookups import COLUMNS
 from storage.records.tables import attempts, files, names, uploads
 from storage.records.tallies import TALLY_COMPLETE
-from storage.records.tasks import COLUMNS, explain_taken
+from storage.records.tasks import explain_taken
 
 # Either is seen first: the parts of a statement run in no order.
 _KEYS = frozenset({str(names.primary_key.name), "files_object_key_key"})

@@ -101,6 +101,8 @@ class Database:
             },
         )
 
+        # The same pool.
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self._engine, "do_connect", _connect)
         event.listen(self._engine, "checkout", self._check_idle)
         event.listen(self._engine, "checkin", _note_use)
@@ -113,24 +115,20 @@ class Database:
             DatabaseUnavailable: the server cannot be reached, went away in between, or lacks a
                 table or a column, as before a migration.
         """
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except PoolTimeout as error:
-            raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
-        except (OperationalError, InterfaceError) as error:
-            state = getattr(error.orig, "sqlstate", None)
-            if state in _LATE:
-                raise DatabaseUnavailable("PostgreSQL did not get to it in time.") from error
-            raise DatabaseUnavailable("PostgreSQL does not answer.") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise DatabaseUnavailable("PostgreSQL closed the connection.") from error
-            if getattr(error.orig, "sqlstate", None) in _ANOTHER_SCHEMA:
-                raise DatabaseUnavailable(
-                    "The database has not the schema of this version; run `headrace migrate`."
-                ) from error
-            raise
+        with _translate(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Open a connection on which each statement is a transaction of its own.
+
+        For one that needs no other: it is one way to the server and back, and not three.
+
+        Raises:
+            DatabaseUnavailable: as for :meth:`transaction`.
+        """
+        with _translate(), self._single.connect() as connection:
+            yield connection
 
     def check(self) -> None:
         """Ask the server for a sign of life, and whether it has our tables.
@@ -162,6 +160,28 @@ class Database:
         except psycopg.Error as error:
             # The others are of the same age.
             raise InvalidatePoolError from error
+
+
+@contextmanager
+def _translate() -> Iterator[None]:
+    """Say what PostgreSQL's errors mean in our own."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
+    except (OperationalError, InterfaceError) as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _LATE:
+            raise DatabaseUnavailable("PostgreSQL did not get to it in time.") from error
+        raise DatabaseUnavailable("PostgreSQL does not answer.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable("PostgreSQL closed the connection.") from error
+        if getattr(error.orig, "sqlstate", None) in _ANOTHER_SCHEMA:
+            raise DatabaseUnavailable(
+                "The database has not the schema of this version; run `headrace migrate`."
+            ) from error
+        raise
 
 
 def _connect(

@@ -46,15 +46,13 @@ from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import ENDED, Status, find_sources
 from storage.records import outbox, tallies
-from storage.records.lookups import to_task
+from storage.records.lookups import COLUMNS, to_task
 from storage.records.tables import attempts, names, tasks
 
 _ORDERED = (
     *Order.__slots__, "project_id", "id", "kind", "file_id", "media_id", "source_host",
     "url_expires", "max_attempts", "request_id",
 )  # fmt: skip
-# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
-COLUMNS = ", ".join(tasks.columns.keys())
 _CREATE = text(f"""
     WITH made AS (
         INSERT INTO tasks ({", ".join(_ORDERED)}, woken)
