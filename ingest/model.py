@@ -7,7 +7,7 @@ A model is what a row means, not what JSON shows (``api.schemas``) nor how it is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -177,7 +177,11 @@ class MediaInfo:
     """What the probe learned. None means: does not apply, or the file does not say.
 
     ``width`` and ``height`` are as displayed, ``rotation`` is the clockwise turn (0, 90, 180, 270)
-    that players apply to get there. ``streams`` keeps every stream's own, coded values.
+    that players apply to get there, after they have ``mirrored`` the picture left to right.
+    ``streams`` keeps every stream's own, coded values. ``codecs`` are as in RFC 6381,
+    ``frame_rate`` is the exact ``fps``. ``placeholder`` is a ThumbHash in base64 and ``background``
+    the colour that most of a frame has, as ``#rrggbb``. What has a default here is not in rows of
+    older versions.
     """
 
     kind: Kind
@@ -197,6 +201,16 @@ class MediaInfo:
     bitrate_bps: int | None
     language: str | None
     streams: Sequence[JsonObject]
+    codecs: str | None = None
+    frame_rate: str | None = None
+    mirrored: bool | None = None
+    color: JsonObject | None = None
+    hdr: str | None = None
+    audio: JsonObject | None = None
+    chapters: Sequence[JsonObject] = field(default_factory=list)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    placeholder: str | None = None
+    background: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

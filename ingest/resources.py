@@ -19,6 +19,34 @@ from ingest.states import Status
 JsonDict = dict[str, object]
 
 
+class ColorResource(BaseModel):
+    """What is known of a picture's colours, in ffprobe's words."""
+
+    range: str | None = Field(examples=["tv"])
+    space: str | None = Field(examples=["bt709"])
+    primaries: str | None = Field(examples=["bt709"])
+    transfer: str | None = Field(examples=["bt709"])
+    pixel_format: str | None = Field(examples=["yuv420p"])
+    bit_depth: int | None = Field(examples=[8])
+
+
+class AudioResource(BaseModel):
+    """What is known of sound."""
+
+    channels: int | None
+    layout: str | None = Field(examples=["stereo"])
+    sample_rate: int | None = Field(description="Hz.", examples=[48000])
+    bit_depth: int | None = Field(description="Null for codecs that have no such thing.")
+
+
+class ChapterResource(BaseModel):
+    """A part of a file."""
+
+    start: float = Field(description="Seconds.")
+    end: float = Field(description="Seconds.")
+    title: str | None
+
+
 class FileResource(BaseModel):
     """A File: media that is stored and probed."""
 
@@ -28,26 +56,41 @@ class FileResource(BaseModel):
     kind: Kind
     type: str = Field(description="MIME type, from the content.", examples=["video/mp4"])
     codec: str | None = Field(description="Codec of the main stream.", examples=["h264"])
+    codecs: str | None = Field(
+        description="Codecs of the main picture and sound as RFC 6381 has them.",
+        examples=["avc1.640028,mp4a.40.2"],
+    )
     container: str = Field(examples=["mp4"])
     width: int | None = Field(description="Pixels, as displayed.")
     height: int | None = Field(description="Pixels, as displayed.")
     orientation: str | None = Field(description="`landscape`, `portrait` or `square`.")
     rotation: int | None = Field(description="Degrees clockwise that players turn the picture.")
+    mirrored: bool | None = Field(
+        description="Whether players mirror the picture left to right before they turn it."
+    )
     transparency: bool | None = Field(description="Whether the pixels have an alpha channel.")
+    color: ColorResource | None = Field(description="Of the main picture.")
+    hdr: str | None = Field(description="`hdr10`, `hlg` or `dolby_vision`.")
     animated: bool | None = Field(description="For images: whether there are several frames.")
     frames: int | None
     duration: float | None = Field(description="Seconds.")
-    fps: float | None
+    fps: float | None = Field(description="Mean frames a second.")
+    frame_rate: str | None = Field(description="The same, exact.", examples=["30000/1001"])
     filesize: int = Field(description="Bytes.")
     bitrate: int | None = Field(description="Bits a second.")
     language: str | None
+    audio: AudioResource | None = Field(description="Of the first sound.")
+    chapters: list[ChapterResource]
+    tags: dict[str, str] = Field(description="The file's own tags, by names in lower case.")
     label: str | None
     ref: str | None
     folder: str | None
     filename: str | None
     url: str = Field(description="Where the bytes are; it stays the same.")
-    placeholder: str | None
-    background: str | None
+    placeholder: str | None = Field(description="A ThumbHash, in base64.")
+    background: str | None = Field(
+        description="The colour that most of the picture has.", examples=["#2a5c8f"]
+    )
     metadata: JsonDict | None
     original: bool
     checksum: str | None = Field(
@@ -147,26 +190,34 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         kind=media.kind,
         type=media.type,
         codec=media.codec,
+        codecs=media.codecs,
         container=media.container,
         width=media.width,
         height=media.height,
         orientation=media.orientation,
         rotation=media.rotation,
+        mirrored=media.mirrored,
         transparency=media.transparency,
+        color=None if media.color is None else ColorResource.model_validate(media.color),
+        hdr=media.hdr,
         animated=media.animated,
         frames=media.frames,
         duration=media.duration_s,
         fps=media.fps,
+        frame_rate=media.frame_rate,
         filesize=file.filesize_bytes,
         bitrate=media.bitrate_bps,
         language=media.language,
+        audio=None if media.audio is None else AudioResource.model_validate(media.audio),
+        chapters=[ChapterResource.model_validate(chapter) for chapter in media.chapters],
+        tags=dict(media.tags),
         label=None,
         ref=file.ref,
         folder=file.folder,
         filename=file.filename,
         url=_make_url(file, delivery_url, own_delivery=own_delivery),
-        placeholder=None,
-        background=None,
+        placeholder=media.placeholder,
+        background=media.background,
         metadata=None if file.metadata is None else dict(file.metadata),
         original=True,
         checksum=None if file.sha256 is None else f"sha256:{file.sha256}",

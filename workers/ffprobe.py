@@ -17,12 +17,14 @@ class Ffprobe:
     """A program.
 
     ``takes_files``: whether it reads an option's value from a file (ffmpeg(1)); ``reads_ahead``:
-    whether it has the protocol that keeps what it has read for a while (ffmpeg-protocols(1)).
+    whether it has the protocol that keeps what it has read for a while (ffmpeg-protocols(1));
+    ``knows_groups``: whether it tells of pictures that are put together of tiles (version 7.0 on).
     """
 
     path: str
     takes_files: bool
     reads_ahead: bool
+    knows_groups: bool
 
 
 def find_ffprobe(name: str) -> Ffprobe:
@@ -48,8 +50,11 @@ def find_ffprobe(name: str) -> Ffprobe:
     takes_files = subprocess.run(command, input=b"v", capture_output=True, check=False)
     command = [path, "-v", "quiet", "-protocols"]
     protocols = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    command = [path, "-v", "quiet", "-sections"]
+    sections = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return Ffprobe(
         path,
         takes_files=takes_files.returncode == 0,
         reads_ahead="async" in protocols.split(),
+        knows_groups="stream_groups" in sections.split(),
     )

@@ -1,119 +1,188 @@
 """From ffprobe's JSON to what Headrace says of a file. Pure, so that it can be tested with words.
 
-What ffprobe does not say stays None; nothing is guessed. Cover art is a picture inside a song, not
-a video stream.
+What neither ffprobe nor the file's own headers say stays None; nothing is guessed. Cover art is a
+picture inside a song, not a video stream.
 """
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from ingest.errors import ProbeFailed
-from ingest.formats import GIF, Format, Kind, resolve
+from ingest.formats import AVIF, GIF, HEIC, WEBP, Format, Kind, resolve
 from ingest.model import JsonObject, MediaInfo
+from workers.codec_strings import join_codecs
+from workers.colours import read_audio, read_color, read_hdr
+from workers.frames import Picture
+from workers.picture_headers import PictureHeader, read_picture_header
+from workers.probed import as_count, as_integer, as_list, as_mapping, as_number, as_text
+from workers.streams import (
+    is_cover,
+    name_stream_codec,
+    read_chapters,
+    read_language,
+    read_rate,
+    read_tags,
+    show_rate,
+    trim_streams,
+)
+from workers.turning import Turn, read_turn
 
-_STREAM_KEYS = (
-    "index", "codec_type", "codec_name", "codec_long_name", "profile", "level", "codec_tag_string",
-    "width", "height", "sample_aspect_ratio", "display_aspect_ratio", "pix_fmt", "field_order",
-    "color_range", "color_space", "color_transfer", "color_primaries", "r_frame_rate",
-    "avg_frame_rate", "time_base", "start_time", "duration", "bit_rate", "bits_per_raw_sample",
-    "nb_frames", "sample_fmt", "sample_rate", "channels", "channel_layout",
-)  # fmt: skip
-_MAX_STREAMS = 100
-# RFC 5646, 4.4.1: what a buffer for a language tag should hold at least.
-_LONGEST_LANGUAGE = 35
-_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_PNG_HEADER_BYTES = len(_PNG_START) + 10
 _ALPHA_FORMATS = ("rgba", "bgra", "argb", "abgr", "yuva", "gbrap", "ya8", "ya16")
+# Of these ffprobe's pixel format says less, or more, than the file: GIF is always BGRA, lossless
+# WebP always ARGB, and alpha may be another stream, or stand in a palette.
+_PIXELS_MISLEAD = (GIF, WEBP, AVIF, HEIC)
+_PALETTE = "pal8"
 
 
-def read_media_info(found: JsonObject, sniffed: Format, head: bytes) -> MediaInfo:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A file, and which picture of it is to be shown; None for sound."""
+
+    media: MediaInfo
+    picture: Picture | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """A picture that is put together of streams: the group's index, and its size."""
+
+    group: int
+    width: int
+    height: int
+
+
+def describe(
+    found: JsonObject,
+    sniffed: Format,
+    content: memoryview,
+    *,
+    is_whole: bool,
+    private: Mapping[int, str],
+) -> Described:
     """Describe a file.
 
     Args:
-        found: ffprobe's ``-show_format -show_streams`` as JSON.
+        found: ffprobe's ``-show_format -show_streams -show_chapters`` as JSON, and
+            ``-show_stream_groups`` where it knows them.
         sniffed: the format its first bytes showed.
-        head: those bytes.
+        content: those bytes, or all of them.
+        is_whole: whether it is all of them.
+        private: ffprobe's dumps of decoders' configurations, by the index of their streams.
 
     Raises:
         ProbeFailed: there is no stream of video, audio or image in it.
     """
-    streams = [_mend_png(stream, head) for stream in _list(found.get("streams"))]
-    container = found.get("format")
-    container = container if isinstance(container, dict) else {}
-    video = next((s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)), None)
+    header = read_picture_header(sniffed, content, is_whole=is_whole)
+    streams = [_mend_size(as_mapping(stream), header) for stream in as_list(found.get("streams"))]
+    container = as_mapping(found.get("format"))
+    video = _find_video(streams, sniffed)
     audio = next((s for s in streams if s.get("codec_type") == "audio"), None)
     main = video or audio
     if main is None or (sniffed.kind is Kind.IMAGE and video is None):
         raise ProbeFailed("The file has no video, audio or image in it that ffprobe can read.")
     settled = resolve(sniffed, has_video=video is not None, has_audio=audio is not None)
     still = settled.kind is Kind.IMAGE
-    frames = _read_frames(video, still=still) if video is not None else None
-    moving = not still or (frames or 0) > 1
+    frames = None if video is None else _read_frames(video, header, still=still)
+    animated = header.animated or (frames or 0) > 1
+    moving = not still or animated
     shown = video if settled.kind is not Kind.AUDIO else None
-    rotation = None if shown is None else _read_rotation(shown)
-    width, height = _read_size(shown, rotation)
+    turn = None if shown is None else read_turn(shown) or header.turn or Turn()
+    tiles = None if shown is None else _find_tiles(found, shown)
+    picture = None if shown is None or turn is None else _choose_picture(shown, turn, tiles)
+    width, height = _show_size(picture)
     if shown is not None and not (width and height):
         # A decoder that found no picture in what follows a right beginning.
         raise ProbeFailed("The file has a picture of no size; it is broken or cut short.")
-    return MediaInfo(
+    rate = _read_mean_rate(shown, header) if moving else None
+    media = MediaInfo(
         kind=settled.kind,
         type=settled.type,
         container=sniffed.container,
         extension=settled.extension,
-        codec=_text(main.get("codec_name")),
+        codec=as_text(main.get("codec_name")),
         width=width,
         height=height,
         orientation=_name_orientation(width, height),
-        rotation=rotation,
-        # ffprobe calls every GIF BGRA, opaque ones too.
-        transparency=None if sniffed is GIF else _read_transparency(shown),
-        animated=(frames or 0) > 1 if still else None,
+        rotation=None if turn is None else turn.rotation,
+        transparency=_read_transparency(shown, sniffed, header),
+        animated=animated if still else None,
         frames=frames,
-        duration_s=_read_duration(container, main) if moving else None,
-        fps=_read_fps(shown) if moving else None,
-        bitrate_bps=_integer(container.get("bit_rate")) if moving else None,
-        language=_read_language(main),
-        streams=[_trim(stream) for stream in streams[:_MAX_STREAMS]],
+        duration_s=_read_duration(container, main, header) if moving else None,
+        fps=None if rate is None else round(float(rate), 3),
+        bitrate_bps=as_integer(container.get("bit_rate")) if moving else None,
+        language=read_language(main),
+        streams=trim_streams(streams, private),
+        codecs=join_codecs(
+            name_stream_codec(stream, private) for stream in (video, audio) if stream
+        )
+        if shown is not None
+        else name_stream_codec(main, private),
+        frame_rate=show_rate(rate),
+        mirrored=None if turn is None else turn.mirrored,
+        color=read_color(shown),
+        hdr=read_hdr(shown),
+        audio=read_audio(audio),
+        chapters=read_chapters(found),
+        tags=read_tags(container, main),
+    )
+    return Described(media, picture)
+
+
+def _mend_size(stream: JsonObject, header: PictureHeader) -> JsonObject:
+    """Fill in the size of what ffprobe cannot decode."""
+    read = {"width": header.width, "height": header.height}
+    return {**stream, **{name: stream.get(name) or value for name, value in read.items() if value}}
+
+
+def _find_video(streams: Sequence[JsonObject], sniffed: Format) -> JsonObject | None:
+    videos = [s for s in streams if s.get("codec_type") == "video" and not is_cover(s)]
+    if sniffed in {AVIF, HEIC}:
+        # An animation comes with a still picture of itself, in front.
+        return max(videos, key=lambda one: as_count(one.get("nb_frames")) or 0, default=None)
+    return next(iter(videos), None)
+
+
+def _find_tiles(found: JsonObject, shown: JsonObject) -> _Tiles | None:
+    for group in as_list(found.get("stream_groups")):
+        known = as_mapping(group)
+        index = as_integer(known.get("index"))
+        members = [as_mapping(one).get("index") for one in as_list(known.get("streams"))]
+        if known.get("type") != "Tile Grid" or index is None or shown.get("index") not in members:
+            continue
+        for component in as_list(known.get("components")):
+            size = as_mapping(component)
+            width, height = as_count(size.get("width")), as_count(size.get("height"))
+            if width and height:
+                return _Tiles(index, width, height)
+    return None
+
+
+def _choose_picture(shown: JsonObject, turn: Turn, tiles: _Tiles | None) -> Picture | None:
+    width, height = as_count(shown.get("width")), as_count(shown.get("height"))
+    if tiles is not None:
+        width, height = tiles.width, tiles.height
+    if not (width and height):
+        return None
+    return Picture(
+        stream=as_integer(shown.get("index")) or 0,
+        codec=as_text(shown.get("codec_name")) or "",
+        width=width,
+        height=height,
+        rotation=turn.rotation,
+        mirrored=turn.mirrored,
+        group=None if tiles is None else tiles.group,
     )
 
 
-def _mend_png(stream: object, head: bytes) -> JsonObject:
-    """Fill in what an ffprobe that was built without zlib does not see of a PNG.
-
-    It stands in the first chunk: width, height, bit depth, colour type (PNG 3rd edition, 11.2.1).
-    """
-    known = _mapping(stream)
-    if not head.startswith(_PNG_START) or len(head) < _PNG_HEADER_BYTES:
-        return known
-    width, height = struct.unpack_from(">II", head, len(_PNG_START))
-    alpha = head[_PNG_HEADER_BYTES - 1] in {4, 6}
-    read = {"width": width, "height": height, "pix_fmt": "rgba" if alpha else "rgb24"}
-    return {**known, **{name: known.get(name) or value for name, value in read.items()}}
-
-
-def _is_cover(stream: JsonObject) -> bool:
-    return _mapping(stream.get("disposition")).get("attached_pic") == 1
-
-
-def _read_rotation(stream: JsonObject) -> int:
-    for side in _list(stream.get("side_data_list")):
-        turned = _number(_mapping(side).get("rotation"))
-        if turned is not None:
-            # The display matrix counts counter-clockwise; people count clockwise.
-            return round(-turned / 90) * 90 % 360
-    turned = _number(_mapping(stream.get("tags")).get("rotate"))
-    return 0 if turned is None else round(turned / 90) * 90 % 360
-
-
-def _read_size(stream: JsonObject | None, rotation: int | None) -> tuple[int | None, int | None]:
-    if stream is None:
+def _show_size(picture: Picture | None) -> tuple[int | None, int | None]:
+    if picture is None:
         return None, None
-    width, height = _integer(stream.get("width")), _integer(stream.get("height"))
-    return (height, width) if rotation in {90, 270} else (width, height)
+    if picture.rotation in {90, 270}:
+        return picture.height, picture.width
+    return picture.width, picture.height
 
 
 def _name_orientation(width: int | None, height: int | None) -> str | None:
@@ -124,85 +193,37 @@ def _name_orientation(width: int | None, height: int | None) -> str | None:
     return "landscape" if width > height else "portrait"
 
 
-def _read_transparency(stream: JsonObject | None) -> bool | None:
-    if stream is None:
-        return None
-    pixels = _text(stream.get("pix_fmt"))
-    if pixels is None:
+def _read_transparency(
+    stream: JsonObject | None, sniffed: Format, header: PictureHeader
+) -> bool | None:
+    if stream is None or header.alpha is not None:
+        return None if stream is None else header.alpha
+    pixels = as_text(stream.get("pix_fmt"))
+    if pixels is None or pixels == _PALETTE or sniffed in _PIXELS_MISLEAD:
         return None
     # WebM keeps its alpha in a second stream of the same track and says so in a tag.
-    tagged = _mapping(stream.get("tags")).get("alpha_mode") == "1"
+    tagged = as_mapping(stream.get("tags")).get("alpha_mode") == "1"
     return tagged or pixels.startswith(_ALPHA_FORMATS)
 
 
-def _read_frames(stream: JsonObject, *, still: bool) -> int | None:
-    counted = _integer(stream.get("nb_read_packets")) if still else None
-    return counted if counted is not None else _integer(stream.get("nb_frames"))
+def _read_frames(stream: JsonObject, header: PictureHeader, *, still: bool) -> int | None:
+    if header.animated:
+        # ffprobe takes all of an animated WebP for one packet.
+        return header.frames
+    counted = as_integer(stream.get("nb_read_packets")) if still else None
+    return counted if counted is not None else as_integer(stream.get("nb_frames"))
 
 
-def _read_duration(container: JsonObject, main: JsonObject) -> float | None:
-    seconds = _number(container.get("duration"))
-    if seconds is None:
-        seconds = _number(main.get("duration"))
-    return None if seconds is None else round(seconds, 3)
-
-
-def _read_fps(stream: JsonObject | None) -> float | None:
-    if stream is None:
+def _read_mean_rate(shown: JsonObject | None, header: PictureHeader) -> Fraction | None:
+    if not header.animated:
+        return read_rate(shown)
+    if not (header.frames and header.duration_ms):
         return None
-    for name in ("avg_frame_rate", "r_frame_rate"):
-        text = _text(stream.get(name))
-        try:
-            rate = Fraction(text) if text else Fraction(0)
-        except (ValueError, ZeroDivisionError):
-            continue
-        if rate > 0:
-            return round(float(rate), 3)
-    return None
+    return Fraction(1000 * header.frames, header.duration_ms)
 
 
-def _read_language(stream: JsonObject) -> str | None:
-    language = _text(_mapping(stream.get("tags")).get("language"))
-    if language is None or language == "und" or len(language) > _LONGEST_LANGUAGE:
-        return None
-    return language
-
-
-def _trim(stream: JsonObject) -> JsonObject:
-    kept: dict[str, object] = {name: stream[name] for name in _STREAM_KEYS if name in stream}
-    language = _read_language(stream)
-    if language is not None:
-        kept["language"] = language
-    title = _text(_mapping(stream.get("tags")).get("title"))
-    if title is not None:
-        kept["title"] = title[:200]
-    if stream.get("codec_type") == "video":
-        kept["rotation"] = _read_rotation(stream)
-        kept["cover"] = _is_cover(stream)
-    return kept
-
-
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else []
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(value) if isinstance(value, (str, int, float)) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    # A file's tags can say "nan".
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
+def _read_duration(container: JsonObject, main: JsonObject, header: PictureHeader) -> float | None:
+    for seconds in (as_number(container.get("duration")), as_number(main.get("duration"))):
+        if seconds is not None:
+            return round(seconds, 3)
+    return None if header.duration_ms is None else header.duration_ms / 1000

@@ -1,50 +1,41 @@
-"""ffprobe on what was fetched, in processes of its own under limits.
+"""ffprobe on what was fetched, and a look at one frame, in processes of their own under limits.
 
-A fork server, started once, keeps ffmpeg-python imported. Hosts are forked from it, as many as
-probes run at once, and each runs one ffprobe after another: a fresh process for each would cost ten
-times what ffprobe does. A host is bounded in address space, CPU, file size and wall clock, has no
-environment, is killed as a process group with whatever it runs when a probe went wrong, and is
-replaced after some hundred probes. What a host leaves running that died itself ends by its own
-limits, of CPU time and of waiting for an answer.
+A host (:mod:`workers.probe_hosts`) is bounded in address space, CPU, file size and wall clock, and
+has no environment. ffprobe is given one demuxer, the one of the sniffed format, and only the
+protocol its input needs, so that nothing inside a file can make it open anything else. Out of a
+host nothing of the worker can be read, and a file that is handed over is read by a host without
+network. A presigned URL is handed over as well: everybody on the machine may read what stands
+among a process's arguments.
 
-ffprobe is given one demuxer, the one of the sniffed format, and only the protocol its input needs,
-so that nothing inside a file can make it open anything else. Out of a host nothing of the worker
-can be read, and a file that is handed over is read by a host without network. A presigned URL is
-handed over as well: everybody on the machine may read what stands among a process's arguments.
+A frame that cannot be had never fails a probe.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import reduction
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from ingest.errors import InternalError, ProbeFailed
-from ingest.formats import SNIFF_BYTES, Format, Kind
+from ingest.formats import AVIF, HEIC, Format, Kind
 from ingest.logs import get_logger
 from ingest.model import JsonObject, MediaInfo
+from workers.codec_strings import find_private_data_wanted
+from workers.ffmpeg import Ffmpeg, find_ffmpeg
 from workers.ffprobe import find_ffprobe
-from workers.mediainfo import read_media_info
-from workers.probe_host import TIMED_OUT, HostLimits, serve_probes
+from workers.frames import Picture, order_from_address, order_from_descriptor, read_frame_answer
+from workers.mediainfo import Described, describe
+from workers.probe_host import HostLimits, Programs
+from workers.probe_hosts import HostPool, hold_in_memory
 
 # Where ffmpeg-python wants the input's name: an option that changes nothing.
 _NO_ADDRESS = "-hide_banner"
 # Demuxers that go back over what is broken, and would ask the store anew each time.
 _GO_BACK = frozenset({"ogg"})
-# What a host may take beyond ffprobe's own wall clock, to start and to answer.
-_SLACK_S = 3.0
-# Its memory and its CPU time begin anew after so many probes.
-_MOST_PROBES = 500
+# Many people's pictures, and an ffmpeg from a wheel may be built without what they need.
+_WORTH_A_WORD = ("png", "apng", "webp", "av1", "hevc", "h264")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +47,62 @@ class ProbeLimits:
     max_pixels: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """How a file comes to ffprobe: at an address, by a descriptor, by which protocols."""
+
+    address: str
+    fd: int | None
+    protocols: str
+    more: Mapping[str, str | int]
+
+    @property
+    def offline(self) -> bool:
+        return self.protocols == "fd"
+
+
 class Prober:
     """Runs probes; safe to share between threads.
 
     Args:
         ffprobe_path: a path, or a name to find on PATH.
         limits: bounds of each probe.
+        ffmpeg_path: the same of the ffmpeg that decodes frames; None for no frames.
 
     Raises:
         ConfigError: there is no ffprobe there, or it is older than 6.1.
     """
 
-    def __init__(self, ffprobe_path: str, limits: ProbeLimits) -> None:
+    def __init__(
+        self, ffprobe_path: str, limits: ProbeLimits, ffmpeg_path: str | None = None
+    ) -> None:
         self._ffprobe = find_ffprobe(ffprobe_path)
+        found = None if ffmpeg_path is None else find_ffmpeg(ffmpeg_path)
+        self._ffmpeg = found if isinstance(found, Ffmpeg) else None
+        self._no_ffmpeg = found if isinstance(found, str) else None
         self._limits = limits
-        # multiprocessing looks after all children whenever one is started, and a host that is
-        # found dead may have lost its number to a stranger from then on.
-        self._lock = threading.Lock()
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["workers.probe_host"])
-        self._idle: list[_Host] = []
-        self._closed = False
-        self._network: str | None = None
+        self._hosts = HostPool(
+            Programs(self._ffprobe.path, self._ffmpeg.path if self._ffmpeg else None),
+            HostLimits(limits.timeout_s, limits.memory_bytes),
+        )
 
     @property
     def shortcomings(self) -> Mapping[str, str]:
         """What of the sandbox is not to be had here, and why; known once something was probed."""
         found = {}
-        if self._network is not None:
-            found["network"] = self._network
+        if self._hosts.refused is not None:
+            found["network"] = self._hosts.refused
         if not self._ffprobe.takes_files:
             found["arguments"] = "this ffprobe reads no option from a file"
         return found
+
+    @property
+    def frames_lack(self) -> str | None:
+        """Why files, or some, get no placeholder here; None where all may, or none shall."""
+        if self._ffmpeg is None:
+            return self._no_ffmpeg
+        lacking = [codec for codec in _WORTH_A_WORD if codec not in self._ffmpeg.codecs]
+        return f"this ffmpeg does not decode {', '.join(lacking)}" if lacking else None
 
     def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
         """Probe a file that is in memory whole.
@@ -95,9 +110,14 @@ class Prober:
         Raises:
             ProbeFailed: ffprobe could not read it as what it looked like, or not within limits.
         """
-        with _hold_in_memory(content) as fd:
-            found = self._probe("fd:", fd, "fd", sniffed)
-        return read_media_info(found, sniffed, bytes(content[:SNIFF_BYTES]))
+        with hold_in_memory(content) as fd, memoryview(content) as view:
+            found = _Input("fd:", fd, "fd", {})
+            described = self._describe(found, sniffed, view, is_whole=True)
+            picture = described.picture
+            if picture is None or not self._decodes(picture):
+                return described.media
+            order = order_from_descriptor(picture, sniffed.demuxer, self._limits.max_pixels)
+            return self._look(described, order, fd, offline=True)
 
     def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
         """Probe a stored object through a presigned URL of our own store.
@@ -109,137 +129,106 @@ class Prober:
             ProbeFailed: as for :meth:`probe_bytes`.
         """
         protocols = "https,tls,tcp" if url.startswith("https:") else "http,tcp"
-        # An ffprobe whose host was killed has nobody to end it while it waits for an answer.
+        # A program whose host was killed has nobody to end it while it waits for an answer.
         wait_us = int(self._limits.timeout_s * 1_000_000)
         more: dict[str, str | int] = {"rw_timeout": wait_us}
         if sniffed.demuxer in _GO_BACK and self._ffprobe.reads_ahead:
             url, protocols = f"async:{url}", f"async,{protocols}"
         if self._ffprobe.takes_files:
             more["/i"] = "/dev/stdin"
-            with _hold_in_memory(url.encode()) as fd:
-                found = self._probe(_NO_ADDRESS, fd, protocols, sniffed, more)
+            with hold_in_memory(url.encode()) as fd:
+                given = _Input(_NO_ADDRESS, fd, protocols, more)
+                described = self._describe(given, sniffed, memoryview(head), is_whole=False)
         else:
-            found = self._probe(url, None, protocols, sniffed, more)
-        return read_media_info(found, sniffed, head)
+            given = _Input(url, None, protocols, more)
+            described = self._describe(given, sniffed, memoryview(head), is_whole=False)
+        return self._look_from_store(described, url, protocols, sniffed)
+
+    def close(self) -> None:
+        """End the hosts that are idle; those at work end with their probes."""
+        self._hosts.close()
+
+    def _describe(
+        self, given: _Input, sniffed: Format, head: memoryview, *, is_whole: bool
+    ) -> Described:
+        options: dict[str, str | int | None] = {"show_chapters": None}
+        if sniffed.kind is Kind.IMAGE:
+            # How many frames an image has is told by its packets alone.
+            options["count_packets"] = None
+        if sniffed in {AVIF, HEIC} and self._ffprobe.knows_groups:
+            options["show_stream_groups"] = None
+        found = self._probe(given, sniffed, options)
+        private: dict[int, str] = {}
+        wanted = find_private_data_wanted(found)
+        if wanted is not None:
+            with suppress(ProbeFailed):
+                private[wanted] = self._read_private_data(given, sniffed, wanted)
+        return describe(found, sniffed, head, is_whole=is_whole, private=private)
+
+    def _read_private_data(self, given: _Input, sniffed: Format, stream: int) -> str:
+        found = self._probe(given, sniffed, {"select_streams": stream, "show_data": None})
+        streams = found.get("streams")
+        first = streams[0] if isinstance(streams, list) and streams else {}
+        dumped = first.get("extradata") if isinstance(first, dict) else None
+        return dumped if isinstance(dumped, str) else ""
 
     def _probe(
-        self,
-        address: str,
-        fd: int | None,
-        protocols: str,
-        sniffed: Format,
-        more: Mapping[str, str | int] | None = None,
+        self, given: _Input, sniffed: Format, more: Mapping[str, str | int | None]
     ) -> JsonObject:
         options: dict[str, str | int | None] = {
             "v": "error",
             "f": sniffed.demuxer,
             "format_whitelist": sniffed.demuxer,
-            "protocol_whitelist": protocols,
+            "protocol_whitelist": given.protocols,
             "max_pixels": self._limits.max_pixels,
             "threads": 1,
-            **(more or {}),
+            **more,
+            **given.more,
         }
-        if sniffed.kind is Kind.IMAGE:
-            # How many frames an image has is told by its packets alone.
-            options["count_packets"] = None
-        order = {"address": address, "options": options, "has_fd": fd is not None}
-        answer = self._run(json.dumps(order).encode(), fd, offline=protocols == "fd")
+        if given.fd is not None:
+            os.lseek(given.fd, 0, os.SEEK_SET)
+        order = {"address": given.address, "options": options}
+        answer = self._hosts.ask(order, given.fd, offline=given.offline)
         return _read_answer(answer, self._limits)
 
-    def close(self) -> None:
-        """End the hosts that are idle; those at work end with their probes."""
-        with self._lock:
-            idle, self._idle, self._closed = self._idle, [], True
-        for host in idle:
-            self._end(host)
+    def _decodes(self, picture: Picture) -> bool:
+        pixels = picture.width * picture.height
+        known = self._ffmpeg is not None and picture.codec in self._ffmpeg.codecs
+        return known and pixels <= self._limits.max_pixels
 
-    def _run(self, order: bytes, fd: int | None, *, offline: bool) -> bytes | None:
-        """Return a host's answer; None if its time was over or its limits ended it."""
-        while True:
-            host = self._take_host(offline=offline)
-            answer, is_gone = None, False
-            try:
-                answer = host.ask(order, fd, self._limits.timeout_s + _SLACK_S)
-                if offline:
-                    self._network = host.refused
-            except (EOFError, OSError):
-                is_gone = True
-            finally:
-                self._put_back(host, went_well=answer not in {None, TIMED_OUT})
-            # One that was used before may have died of that, or of nothing.
-            if not (is_gone and host.probe_count > 1):
-                return answer
-            if fd is not None:
-                os.lseek(fd, 0, os.SEEK_SET)
+    def _look_from_store(
+        self, described: Described, url: str, protocols: str, sniffed: Format
+    ) -> MediaInfo:
+        picture, ffmpeg = described.picture, self._ffmpeg
+        if picture is None or ffmpeg is None or not self._decodes(picture):
+            return described.media
+        # What opens an address knows no groups, and without files it would show the address.
+        if picture.group is not None or not ffmpeg.takes_files:
+            return described.media
+        options = {
+            "url": url,
+            "protocol_whitelist": protocols,
+            "rw_timeout": str(int(self._limits.timeout_s * 1_000_000)),
+        }
+        order, graph = order_from_address(picture, sniffed.demuxer, options)
+        with hold_in_memory(graph.encode()) as fd:
+            return self._look(described, order, fd, offline=False)
 
-    def _take_host(self, *, offline: bool) -> _Host:
-        with self._lock:
-            for host in reversed(self._idle):
-                if host.offline is offline:
-                    self._idle.remove(host)
-                    return host
-            ours, theirs = self._context.Pipe(duplex=True)
-            limits = HostLimits(self._limits.timeout_s, self._limits.memory_bytes)
-            process = self._context.Process(
-                target=serve_probes,
-                args=(theirs, self._ffprobe.path, limits),
-                kwargs={"offline": offline},
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-        return _Host(process, ours, offline=offline)
-
-    def _put_back(self, host: _Host, *, went_well: bool) -> None:
-        if went_well and host.probe_count < _MOST_PROBES:
-            with self._lock:
-                if not self._closed:
-                    self._idle.append(host)
-                    return
-        self._end(host)
-
-    def _end(self, host: _Host) -> None:
-        host.line.close()
-        with self._lock:
-            host.kill()
-            host.process.join()
-            host.process.close()
-
-
-@dataclass(slots=True, eq=False)
-class _Host:
-    """A process that runs ffprobe, and the line to it.
-
-    ``refused`` is why it has no namespaces; None, once it was asked something, where it has them.
-    """
-
-    process: ForkServerProcess
-    line: Connection
-    offline: bool
-    refused: str | None = None
-    probe_count: int = 0
-
-    def ask(self, order: bytes, fd: int | None, timeout_s: float) -> bytes | None:
-        """Have one probe run; return its answer, or None if there was none in time.
-
-        Raises:
-            EOFError, OSError: the host is gone.
-        """
-        self.probe_count += 1
-        self.line.send_bytes(order)
-        if fd is not None:
-            reduction.send_handle(self.line, fd, self.process.pid)
-        if self.probe_count == 1:
-            if not self.line.poll(timeout_s):
-                return None
-            self.refused = json.loads(self.line.recv_bytes())["refused"]
-        return self.line.recv_bytes() if self.line.poll(timeout_s) else None
-
-    def kill(self) -> None:
-        """End it, with all that it has started, if it is alive; under the prober's lock."""
-        if self.process.is_alive() and self.process.pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+    def _look(
+        self, described: Described, order: JsonObject, fd: int, *, offline: bool
+    ) -> MediaInfo:
+        os.lseek(fd, 0, os.SEEK_SET)
+        frame = read_frame_answer(self._hosts.ask(order, fd, offline=offline))
+        media = described.media
+        if frame is None:
+            return media
+        unsaid = media.transparency is None
+        return replace(
+            media,
+            placeholder=frame.placeholder,
+            background=frame.background,
+            transparency=frame.transparent if unsaid else media.transparency,
+        )
 
 
 def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
@@ -255,37 +244,19 @@ def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
     raise ProbeFailed(f"ffprobe could not read the file: {reason}.")
 
 
-@contextmanager
-def _hold_in_memory(content: bytes | bytearray | memoryview) -> Iterator[int]:
-    if sys.platform == "linux":
-        fd = os.memfd_create("headrace-probe")
-        try:
-            with memoryview(content) as view:
-                written = 0
-                while written < len(view):
-                    written += os.write(fd, view[written:])
-            os.lseek(fd, 0, os.SEEK_SET)
-            yield fd
-        finally:
-            os.close(fd)
-    else:
-        with tempfile.TemporaryFile() as unlinked:
-            unlinked.write(content)
-            unlinked.flush()
-            unlinked.seek(0)
-            yield unlinked.fileno()
-
-
-def build_prober(ffprobe_path: str, limits: ProbeLimits) -> Prober:
+def build_prober(ffprobe_path: str, limits: ProbeLimits, ffmpeg_path: str | None = None) -> Prober:
     """Return a prober whose fork server is warm, by letting it probe nothing at all.
 
-    What its sandbox lacks here is logged once.
+    What its sandbox lacks here is logged once, and so is what keeps files from placeholders.
     """
-    prober = Prober(ffprobe_path, limits)
+    prober = Prober(ffprobe_path, limits, ffmpeg_path)
     with suppress(ProbeFailed, InternalError):
         prober.probe_bytes(b"", _WARM_UP)
+    log = get_logger(__name__)
     for lacking, reason in prober.shortcomings.items():
-        get_logger(__name__).warning("probe.sandbox_lacks", lacking=lacking, reason=reason)
+        log.warning("probe.sandbox_lacks", lacking=lacking, reason=reason)
+    if prober.frames_lack is not None:
+        log.warning("probe.placeholders_lack", reason=prober.frames_lack)
     return prober
 
 

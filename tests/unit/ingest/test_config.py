@@ -164,6 +164,7 @@ BAD = {
     "webhook_timeout_s": ["0", "301", "nan"],
     "webhook_connect_timeout_s": ["0", "inf"],
     "webhook_allow_http": ["perhaps", "2"],
+    "placeholders": ["perhaps", "2"],
     "sender_metrics_bind": ["9000", ":9000"],
     "events_keep_days": ["0", "3651", "1.5"],
     "batch_max_rows": ["0", "10000001", "1.5"],
@@ -258,6 +259,7 @@ def test_every_setting_that_can_be_wrong_is_in_the_table_of_wrong_ones() -> None
         "s3_secret_access_key",
         "source_ca_file",
         "ffprobe_path",
+        "ffmpeg_path",
         "metrics_dir",
     }
     assert set(BAD) | free == set(Settings.model_fields)

@@ -199,7 +199,9 @@ def test_what_does_not_apply_is_null() -> None:
     shown = show_file(FILE, "https://d.example", own_delivery=True).model_dump(mode="json")
     null = {name for name, value in shown.items() if value is None}
     assert null == {
-        "width", "height", "orientation", "rotation", "transparency", "animated", "frames", "fps",
-        "language", "label", "ref", "filename", "placeholder", "background", "metadata",
+        "codecs", "width", "height", "orientation", "rotation", "mirrored", "transparency", "color",
+        "hdr", "animated", "frames", "fps", "frame_rate", "language", "audio", "label", "ref",
+        "filename", "placeholder", "background", "metadata",
     }  # fmt: skip
+    assert (shown["chapters"], shown["tags"]) == ([], {})
     assert (shown["kind"], shown["duration"], shown["bitrate"]) == ("audio", 1.5, 128_000)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import pytest
 
 from ingest.errors import ProbeFailed
-from ingest.formats import GIF, JPEG, MATROSKA, MP3, MP4, PNG, WEBM, Format, Kind
+from ingest.formats import (
+    AVIF,
+    GIF,
+    HEIC,
+    JPEG,
+    MATROSKA,
+    MP3,
+    MP4,
+    PNG,
+    WEBM,
+    WEBP,
+    Format,
+    Kind,
+)
 from ingest.model import MediaInfo
-from workers.mediainfo import read_media_info
+from workers.frames import Picture
+from workers.mediainfo import Described, describe
 
 VIDEO: dict[str, object] = {
     "index": 0,
@@ -32,7 +47,11 @@ def read(
     head: bytes = b"",
 ) -> MediaInfo:
     shown = CONTAINER if container is None else container
-    return read_media_info({"streams": list(streams), "format": shown}, sniffed, head)
+    return read_all({"streams": list(streams), "format": shown}, sniffed, head)
+
+
+def read_all(found: dict[str, object], sniffed: Format = MP4, head: bytes = b"") -> MediaInfo:
+    return describe(found, sniffed, memoryview(head), is_whole=True, private={}).media
 
 
 def rotated(degrees: object) -> dict[str, object]:
@@ -160,6 +179,94 @@ def test_a_png_that_ffprobe_cannot_read_is_read_from_its_header(
     assert (media.width, media.height, media.transparency) == (640, 480, transparent)
 
 
+def describe_words(found: Mapping[str, object], sniffed: Format, head: bytes = b"") -> Described:
+    return describe(found, sniffed, memoryview(head), is_whole=True, private={})
+
+
+def test_a_picture_of_tiles_has_the_size_of_all_of_them() -> None:
+    tile = {**VIDEO, "codec_name": "hevc", "width": 512, "height": 512}
+    size = {"width": 4032, "height": 3024, "coded_width": 4096}
+    others = {"index": 0, "type": "IAMF Audio Element", "streams": [{"index": 0}]}
+    grid = {"index": 1, "type": "Tile Grid", "components": [size], "streams": [{"index": 0}]}
+    found = {"streams": [tile, {**tile, "index": 1}], "stream_groups": [others, grid]}
+    described = describe_words(found, HEIC)
+    assert (described.media.width, described.media.height) == (4032, 3024)
+    assert described.picture == Picture(0, "hevc", 4032, 3024, 0, mirrored=False, group=1)
+
+
+@pytest.mark.parametrize(
+    "groups", ["x", [{"type": "Tile Grid"}], [{"type": "Tile Grid", "index": 0, "streams": {}}]]
+)
+def test_groups_that_are_none_leave_a_picture_as_it_is(groups: object) -> None:
+    described = describe_words({"streams": [VIDEO], "stream_groups": groups}, HEIC)
+    assert (described.media.width, described.media.height) == (1920, 1080)
+
+
+def test_of_an_animated_avif_the_animation_counts() -> None:
+    still = {**VIDEO, "codec_name": "av1", "nb_frames": "1", "nb_read_packets": "1"}
+    moving = {**still, "index": 1, "nb_frames": "9", "nb_read_packets": "9"}
+    described = describe_words({"streams": [still, moving], "format": CONTAINER}, AVIF)
+    assert (described.media.animated, described.media.frames) == (True, 9)
+    assert described.picture is not None
+    assert described.picture.stream == 1
+
+
+def test_a_photograph_that_exif_turns_stands_upright() -> None:
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 0)
+    head = b"\xff\xd8\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff
+    media = read({**VIDEO, "codec_name": "mjpeg"}, sniffed=JPEG, head=head + b"\xff\xda")
+    assert (media.rotation, media.mirrored, media.orientation) == (90, False, "portrait")
+    assert (media.width, media.height) == (1080, 1920)
+
+
+def test_an_animated_webp_that_ffprobe_cannot_read_is_read_from_its_header() -> None:
+    frame = b"ANMF" + struct.pack("<I", 16) + bytes(12) + (200).to_bytes(3, "little") + bytes(1)
+    extended = b"VP8X" + struct.pack("<I", 10) + b"\x12\0\0\0\x3f\0\0\x2f\0\0"
+    head = b"RIFF" + struct.pack("<I", 4 + 18 + 24 * 4) + b"WEBP" + extended + frame * 4
+    blind: dict[str, object] = {
+        "codec_type": "video",
+        "codec_name": "webp",
+        "nb_read_packets": "1",
+        "r_frame_rate": "25/1",
+    }
+    media = read(blind, sniffed=WEBP, head=head, container={})
+    assert (media.width, media.height, media.transparency) == (64, 48, True)
+    assert (media.animated, media.frames, media.duration_s) == (True, 4, 0.8)
+    assert (media.fps, media.frame_rate) == (5.0, "5/1")
+
+
+def test_codecs_are_those_of_picture_and_sound_or_none() -> None:
+    picture = {**VIDEO, "mime_codec_string": "avc1.64001f"}
+    sound = {**AUDIO, "profile": "LC"}
+    assert read(picture, sound, sound).codecs == "avc1.64001f,mp4a.40.2"
+    assert read(picture, {**AUDIO, "codec_name": "pcm_s16le"}).codecs is None
+    assert read(sound, {**COVER, "index": 1}).codecs == "mp4a.40.2"
+
+
+def test_the_exact_rate_stands_beside_the_rounded_one() -> None:
+    media = read(VIDEO)
+    assert (media.fps, media.frame_rate) == (29.97, "30000/1001")
+    assert read(AUDIO).frame_rate is None
+
+
+def test_sound_chapters_and_tags_are_told_of_a_video_too() -> None:
+    chapter = {"start_time": "0.0", "end_time": "2.5", "tags": {"title": "One"}}
+    sound = {**AUDIO, "channels": 2, "channel_layout": "stereo", "sample_rate": "44100"}
+    found = {"streams": [VIDEO, sound], "format": {"tags": {"title": "T"}}, "chapters": [chapter]}
+    media = describe_words(found, MP4).media
+    assert media.audio is not None
+    assert (media.audio["layout"], media.audio["sample_rate"]) == ("stereo", 44100)
+    assert media.chapters == [{"start": 0.0, "end": 2.5, "title": "One"}]
+    assert media.tags == {"title": "T"}
+
+
+def test_a_song_has_no_picture_to_show() -> None:
+    described = describe_words({"streams": [AUDIO, {**COVER, "index": 1}]}, MP3)
+    assert described.picture is None
+    media = described.media
+    assert (media.color, media.hdr, media.mirrored) == (None, None, None)
+
+
 def test_a_picture_of_no_size_fails() -> None:
     with pytest.raises(ProbeFailed):
         read({**VIDEO, "width": 0, "height": 0})
@@ -193,4 +300,4 @@ def test_streams_keep_useful_keys_alone_and_a_hundred_at_most() -> None:
 @pytest.mark.parametrize("found", [{}, {"streams": None}, {"streams": {}, "format": []}])
 def test_words_that_ffprobe_never_says_fail_in_order(found: dict[str, object]) -> None:
     with pytest.raises(ProbeFailed):
-        read_media_info(found, MP4, b"")
+        read_all(found)

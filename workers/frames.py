@@ -1,0 +1,143 @@
+"""What ffmpeg is told, to make one frame of a file small and raw.
+
+ffmpeg is given one demuxer and one protocol as ffprobe is (:mod:`workers.probe`), one decoder
+thread, and no more pixels than a probe may decode. It runs where ffprobe ran. Of a file that is
+handed over it reads a descriptor; an address of the store comes to it inside a graph of filters,
+since that is read from a file, and everybody on a machine may read what stands among arguments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ingest.model import JsonObject
+
+# A ThumbHash knows seven waves a side; four pixels for each are plenty.
+FRAME_SIDE = 32
+# Read at most this far for what a stream is made of; the packets of one frame come on top.
+_LOOK_BYTES = 1_000_000
+_QUIET = ("-v", "quiet", "-nostdin", "-nostats")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Which picture of a file is to be shown, as ffprobe told it.
+
+    ``stream`` is its index; ``group`` that of the streams which it is put together of, if it is.
+    ``width`` and ``height`` are coded; players mirror it left to right where it is ``mirrored``,
+    and then turn it clockwise by ``rotation`` degrees.
+    """
+
+    stream: int
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    mirrored: bool
+    group: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a page may show in place of a file, and whether something shows through."""
+
+    placeholder: str
+    background: str | None
+    transparent: bool
+
+
+def order_from_descriptor(picture: Picture, demuxer: str, max_pixels: int) -> JsonObject:
+    """Return what makes a host read a frame of the file that it is handed."""
+    size = _fit(picture)
+    limits = ["-threads", "1", "-max_pixels", str(max_pixels), "-noautorotate"]
+    source = ["-format_whitelist", demuxer, "-protocol_whitelist", "fd", "-f", demuxer, "-i", "fd:"]
+    shrink = _shrink(size)
+    if picture.group is not None:
+        graph = f"[0:g:{picture.group}]{shrink}[frame]"
+        chosen = ["-filter_complex_threads", "1", "-filter_complex", graph, "-map", "[frame]"]
+    else:
+        chosen = ["-map", f"0:{picture.stream}", "-vf", shrink, "-filter_threads", "1"]
+    return _make_order(picture, size, [*_QUIET, *limits, *source, *chosen])
+
+
+def order_from_address(
+    picture: Picture, demuxer: str, options: Mapping[str, str]
+) -> tuple[JsonObject, str]:
+    """Return what makes a host read a frame from an address, but for the graph, and the graph.
+
+    Args:
+        options: of the demuxer and the protocol, by name, and ``url``.
+
+    Returns:
+        The order, whose arguments want the graph as a file at standard input, and that graph.
+    """
+    size = _fit(picture)
+    url = options["url"]
+    kept = {name: value for name, value in options.items() if name != "url"}
+    kept |= {"format_whitelist": demuxer, "probesize": str(_LOOK_BYTES)}
+    opening = {
+        "filename": url,
+        "format_name": demuxer,
+        "streams": str(picture.stream),
+        "dec_threads": "1",
+        "format_opts": ":".join(f"{name}={_escape(value)}" for name, value in kept.items()),
+    }
+    source = ":".join(f"{name}={_escape(value)}" for name, value in opening.items())
+    graph = f"movie={_escape_graph(source)},{_shrink(size)}"
+    # As an input: what stands among ffmpeg's own filters is opened twice.
+    chosen = [
+        "-noautorotate",
+        "-f",
+        "lavfi",
+        "-graph_file",
+        "/dev/stdin",
+        "-i",
+        "graph",
+        "-map",
+        "0:0",
+    ]
+    return _make_order(picture, size, [*_QUIET, *chosen]), graph
+
+
+def read_frame_answer(answer: bytes | None) -> Frame | None:
+    """Return what a host answered, None where it has no frame."""
+    said = {} if answer is None else json.loads(answer)
+    found = said.get("frame")
+    return None if found is None else Frame(**found)
+
+
+def _make_order(picture: Picture, size: tuple[int, int], arguments: Sequence[str]) -> JsonObject:
+    written = ["-frames:v", "1", "-f", "rawvideo", "pipe:1"]
+    return {
+        "frame": {
+            "arguments": [*arguments, *written],
+            "width": size[0],
+            "height": size[1],
+            "rotation": picture.rotation,
+            "mirrored": picture.mirrored,
+        }
+    }
+
+
+def _fit(picture: Picture) -> tuple[int, int]:
+    longer = max(picture.width, picture.height)
+    width, height = (
+        max(1, round(side * FRAME_SIDE / longer)) for side in (picture.width, picture.height)
+    )
+    return width, height
+
+
+def _shrink(size: tuple[int, int]) -> str:
+    return f"scale={size[0]}:{size[1]}:flags=area,format=rgba"
+
+
+def _escape(value: str) -> str:
+    """Escape an option's value (ffmpeg-utils(1), Quoting and escaping)."""
+    return "".join(f"\\{one}" if one in "\\':" else one for one in value)
+
+
+def _escape_graph(value: str) -> str:
+    """Escape a filter's options within a graph (ffmpeg-filters(1), on filtergraph escaping)."""
+    return "".join(f"\\{one}" if one in "\\'[],;" else one for one in value)
