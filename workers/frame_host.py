@@ -60,6 +60,8 @@ def read_frame(ffmpeg_path: str | None, asked: object) -> Mapping[str, object] |
 
 def turn_pixels(rgba: bytes, width: int, *, rotation: int, mirrored: bool) -> bytes:
     """Return a raw RGBA picture mirrored left to right, then turned clockwise."""
+    if rotation == 0 and not mirrored:
+        return rgba
     pixels = [rgba[at : at + 4] for at in range(0, len(rgba), 4)]
     rows = [pixels[at : at + width] for at in range(0, len(pixels), width)]
     if mirrored:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -12,7 +14,7 @@ import requests
 
 from cli.client import ApiClient, File
 from ingest.formats import Kind
-from tests.support.media import CASES, Case, make_media, probe_original
+from tests.support.media import CASES, Case, make_film, make_media, probe_original
 from tests.support.origin import Origin
 
 
@@ -63,6 +65,7 @@ def test_a_file_is_described_as_ffprobe_describes_the_original(
         assert file["duration"] == round(float(container["duration"]), 3)
         assert file["bitrate"] == int(container["bit_rate"])
     if case.kind is Kind.VIDEO:
+        assert file["frame_rate"] == main["avg_frame_rate"]
         assert file["fps"] == round(float(Fraction(str(main["avg_frame_rate"]))), 3)
         assert file["rotation"] == case.rotation
         wide = cast("int", case.width) > cast("int", case.height)
@@ -71,6 +74,51 @@ def test_a_file_is_described_as_ffprobe_describes_the_original(
         assert file["fps"] is file["width"] is file["rotation"] is file["orientation"] is None
     if case.kind is not Kind.VIDEO:
         assert file["transparency"] is case.transparency
+    if case.kind is Kind.AUDIO:
+        assert file["placeholder"] is file["background"] is file["color"] is None
+    elif case.codec not in {"png", "apng", "av1"}:
+        # Those, the ffmpeg that is here may decode or not.
+        assert 20 <= len(base64.b64decode(str(file["placeholder"]))) <= 30
+        assert re.fullmatch("#[0-9a-f]{6}", str(file["background"]))
+    sound = _find_stream(probed, "audio")
+    assert (file["audio"] is None) is (sound is None)
+    if sound is not None:
+        told = cast("dict[str, object]", file["audio"])
+        assert (told["channels"], told["layout"]) == (
+            sound["channels"],
+            sound.get("channel_layout"),
+        )
+        assert told["sample_rate"] == int(str(sound["sample_rate"]))
+
+
+def test_a_film_tells_its_chapters_tags_colours_and_codecs(
+    client: ApiClient, origin: Origin, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    make_film(film)
+    url = origin.serve("/film.mp4", film.read_bytes())
+    made = client.create_file({"url": url})
+    assert isinstance(made, File)
+    file = client.get_file(str(made.raw["id"])).raw
+    assert file["codecs"] == "avc1.6e000b,mp4a.40.2"
+    assert file["hdr"] == "hdr10"
+    assert file["color"] == {
+        "range": "tv",
+        "space": "bt2020nc",
+        "primaries": "bt2020",
+        "transfer": "smpte2084",
+        "pixel_format": "yuv420p10le",
+        "bit_depth": 10,
+    }
+    assert file["frame_rate"] == "30000/1001"
+    assert file["chapters"] == [
+        {"start": 0.0, "end": 0.5, "title": "One"},
+        {"start": 0.5, "end": 1.0, "title": "Two"},
+    ]
+    assert cast("dict[str, str]", file["tags"])["title"] == "A film"
+    assert file["mirrored"] is False
+    streams = cast("list[dict[str, object]]", file["streams"])
+    assert (streams[0]["codecs"], streams[0]["hdr"]) == ("avc1.6e000b", "hdr10")
 
 
 @pytest.mark.parametrize("name", ["mkv", "mp4_silent", "mp3_cover", "mp4_rotated"])

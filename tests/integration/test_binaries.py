@@ -10,6 +10,7 @@ import pytest
 from cli.binaries import (
     find_ffmpegs,
     find_ffprobe,
+    find_frame_ffmpeg,
     find_postgres,
     find_valkey,
     find_weed,
@@ -127,3 +128,22 @@ def find_wheel_major() -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "")
         return find_postgres().version[0]
+
+
+def test_the_ffmpeg_that_decodes_frames_is_new_enough_to_read_descriptors(fake: Fake) -> None:
+    old = fake("ffmpeg", "ffmpeg version 5.1.6-0+deb12u1 Copyright")
+    found = find_frame_ffmpeg()
+    assert found is not None
+    assert found.path != old
+    new = fake("ffmpeg", "ffmpeg version 7.1.1 Copyright")
+    assert found.version >= (6, 1)
+    chosen = find_frame_ffmpeg()
+    assert chosen is not None
+    assert chosen.path == new
+
+
+def test_where_there_is_no_ffmpeg_the_stack_does_without(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.binaries._package_directory", lambda _: None)
+    assert find_frame_ffmpeg() is None

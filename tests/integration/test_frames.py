@@ -138,6 +138,19 @@ def test_a_video_that_is_turned_and_mirrored_by_its_matrix_is_told_and_shown_so(
     assert media.placeholder == read(prober, mirrored).placeholder
 
 
+@pytest.mark.parametrize("way", ["bytes", "url"])
+def test_the_codec_string_of_hevc_is_read_from_its_configuration(
+    prober: Prober, origin: Origin, media_folder: Path, way: str
+) -> None:
+    content = make_media("mp4_hevc", media_folder).read_bytes()
+    if way == "bytes":
+        media = prober.probe_bytes(content, MP4)
+    else:
+        url = origin.serve("/hevc.mp4", content, ranges=True)
+        media = prober.probe_url(url, MP4, content[:4096])
+    assert re.fullmatch(r"hev1\.1\.6\.L\d+\.90,mp4a\.40\.2", media.codecs or "")
+
+
 @pytest.mark.parametrize("transparent", [True, False])
 def test_whether_a_gif_is_transparent_is_seen_in_its_frame(
     prober: Prober, tmp_path: Path, *, transparent: bool

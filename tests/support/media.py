@@ -101,6 +101,23 @@ def run_ffmpeg(arguments: list[str | Path]) -> None:
         raise RuntimeError(done.stderr)
 
 
+def make_film(path: Path) -> None:
+    """Make a second of HDR10 in H.264 with sound, two chapters and a title."""
+    told = path.with_suffix(".txt")
+    chapters = "".join(
+        f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={start}\nEND={start + 500}\ntitle={title}\n"
+        for start, title in ((0, "One"), (500, "Two"))
+    )
+    told.write_text(f";FFMETADATA1\ntitle=A film\n{chapters}")
+    colours = "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
+    bars = f"smptebars=size={WIDTH}x{HEIGHT}:rate=30000/1001:duration={DURATION_S}"
+    tagged = ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc"]
+    tagged += ["-color_range", "tv", "-pix_fmt", "yuv420p10le"]
+    inputs: list[str | Path] = ["-f", "lavfi", "-i", bars, *_TONE, "-i", told, "-map_metadata", "2"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-x264-params", colours, *_AAC, *tagged]
+    run_ffmpeg([*inputs, *coded, path])
+
+
 @functools.cache
 def _find_binary(name: str) -> str:
     try:
@@ -297,14 +314,12 @@ CASES: dict[str, Case] = {
             "png",
             transparency=True,
         ),
-        # ffprobe calls every GIF BGRA, so whether one is transparent is not told by that.
         _image(
             "gif",
             "moving.gif",
             _encode(*_MOVING),
             formats.GIF,
             "gif",
-            transparency=None,
             animated=True,
         ),
         _image(
@@ -313,7 +328,6 @@ CASES: dict[str, Case] = {
             _encode(*_ONE_FRAME),
             formats.GIF,
             "gif",
-            transparency=None,
         ),
         _image("webp", "bars.webp", _make_webp, formats.WEBP, "webp"),
         _video(

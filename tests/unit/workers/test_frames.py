@@ -40,6 +40,22 @@ def test_a_file_that_is_handed_over_is_read_by_one_demuxer_and_no_network() -> N
     assert frame == {"width": 32, "height": 18, "rotation": 90, "mirrored": False}
 
 
+@pytest.mark.parametrize(
+    ("longer", "halvings"),
+    [(32, 0), (255, 0), (256, 1), (511, 1), (512, 2), (1024, 3), (30_000, 3)],
+)
+def test_a_large_jpeg_is_decoded_small(longer: int, halvings: int) -> None:
+    picture = Picture(0, "mjpeg", longer, 10, 0, mirrored=False, group=None)
+    said = " ".join(read_order(order_from_descriptor(picture, "jpeg_pipe", 1000))[0])
+    assert f"-lowres {halvings} " in said
+
+
+def test_a_header_that_tells_all_is_believed() -> None:
+    for demuxer, believed in (("mp4", True), ("matroska", True), ("mpegts", False), ("flv", False)):
+        arguments, _ = read_order(order_from_descriptor(PICTURE, demuxer, 1000))
+        assert ("-nofind_stream_info" in arguments) is believed
+
+
 def test_a_picture_of_tiles_is_put_together() -> None:
     tiles = Picture(0, "hevc", 4032, 3024, 0, mirrored=False, group=1)
     arguments, _ = read_order(order_from_descriptor(tiles, "mov", 1000))
