@@ -56,32 +56,19 @@ class FileResource(BaseModel):
     kind: Kind
     type: str = Field(description="MIME type, from the content.", examples=["video/mp4"])
     codec: str | None = Field(description="Codec of the main stream.", examples=["h264"])
-    codecs: str | None = Field(
-        description="Codecs of the main picture and sound as RFC 6381 has them.",
-        examples=["avc1.640028,mp4a.40.2"],
-    )
     container: str = Field(examples=["mp4"])
     width: int | None = Field(description="Pixels, as displayed.")
     height: int | None = Field(description="Pixels, as displayed.")
     orientation: str | None = Field(description="`landscape`, `portrait` or `square`.")
     rotation: int | None = Field(description="Degrees clockwise that players turn the picture.")
-    mirrored: bool | None = Field(
-        description="Whether players mirror the picture left to right before they turn it."
-    )
     transparency: bool | None = Field(description="Whether the pixels have an alpha channel.")
-    color: ColorResource | None = Field(description="Of the main picture.")
-    hdr: str | None = Field(description="`hdr10`, `hlg` or `dolby_vision`.")
     animated: bool | None = Field(description="For images: whether there are several frames.")
     frames: int | None
     duration: float | None = Field(description="Seconds.")
     fps: float | None = Field(description="Mean frames a second.")
-    frame_rate: str | None = Field(description="The same, exact.", examples=["30000/1001"])
     filesize: int = Field(description="Bytes.")
     bitrate: int | None = Field(description="Bits a second.")
     language: str | None
-    audio: AudioResource | None = Field(description="Of the first sound.")
-    chapters: list[ChapterResource]
-    tags: dict[str, str] = Field(description="The file's own tags, by names in lower case.")
     label: str | None
     ref: str | None
     folder: str | None
@@ -99,6 +86,21 @@ class FileResource(BaseModel):
     )
     source: str = Field(description="Where it came from, without the query.")
     streams: list[JsonDict]
+    codecs: str | None = Field(
+        description="Codecs of the main picture and sound as RFC 6381 has them.",
+        examples=["avc1.640028,mp4a.40.2"],
+    )
+    frame_rate: str | None = Field(
+        description="Mean frames a second, exact.", examples=["30000/1001"]
+    )
+    mirrored: bool | None = Field(
+        description="Whether players mirror the picture left to right before they turn it."
+    )
+    color: ColorResource | None = Field(description="Of the main picture.")
+    hdr: str | None = Field(description="`hdr10`, `hlg` or `dolby_vision`.")
+    audio: AudioResource | None = Field(description="Of the first sound.")
+    chapters: list[ChapterResource]
+    tags: dict[str, str] = Field(description="The file's own tags, by names in lower case.")
     created: str
     updated: str
     status: Literal["complete"] = "complete"
@@ -190,27 +192,19 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         kind=media.kind,
         type=media.type,
         codec=media.codec,
-        codecs=media.codecs,
         container=media.container,
         width=media.width,
         height=media.height,
         orientation=media.orientation,
         rotation=media.rotation,
-        mirrored=media.mirrored,
         transparency=media.transparency,
-        color=None if media.color is None else ColorResource.model_validate(media.color),
-        hdr=media.hdr,
         animated=media.animated,
         frames=media.frames,
         duration=media.duration_s,
         fps=media.fps,
-        frame_rate=media.frame_rate,
         filesize=file.filesize_bytes,
         bitrate=media.bitrate_bps,
         language=media.language,
-        audio=None if media.audio is None else AudioResource.model_validate(media.audio),
-        chapters=[ChapterResource.model_validate(chapter) for chapter in media.chapters],
-        tags=dict(media.tags),
         label=None,
         ref=file.ref,
         folder=file.folder,
@@ -223,6 +217,14 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         checksum=None if file.sha256 is None else f"sha256:{file.sha256}",
         source=file.source,
         streams=[dict(stream) for stream in media.streams],
+        codecs=media.codecs,
+        frame_rate=media.frame_rate,
+        mirrored=media.mirrored,
+        color=None if media.color is None else ColorResource.model_validate(media.color),
+        hdr=media.hdr,
+        audio=None if media.audio is None else AudioResource.model_validate(media.audio),
+        chapters=[ChapterResource.model_validate(chapter) for chapter in media.chapters],
+        tags=dict(media.tags),
         created=show_time(file.created),
         updated=show_time(file.updated),
     )

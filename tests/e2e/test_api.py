@@ -20,7 +20,8 @@ FILE_FIELDS = [
     "id", "object", "media_id", "kind", "type", "codec", "container", "width", "height",
     "orientation", "rotation", "transparency", "animated", "frames", "duration", "fps", "filesize",
     "bitrate", "language", "label", "ref", "folder", "filename", "url", "placeholder", "background",
-    "metadata", "original", "checksum", "source", "streams", "created", "updated", "status",
+    "metadata", "original", "checksum", "source", "streams", "codecs", "frame_rate", "mirrored",
+    "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
 ]  # fmt: skip
 TASK_FIELDS = [
     "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output", "error",
@@ -59,8 +60,8 @@ def test_a_file_has_every_field_that_is_documented(api: Api, origin: Origin, vid
     assert (file["ref"], file["metadata"]) == ("r", {"a": [1]})
     assert file["url"] == f"{api.url}/delivery/shapes/a.mp4"
     assert file["source"] == url
-    # Not known yet, or nothing of an ingest.
-    for field in ("label", "placeholder", "background", "language", "animated"):
+    # Nothing of an ingest, or of a video that says nothing of it.
+    for field in ("label", "language", "animated", "hdr"):
         assert file[field] is None
     for field in ("created", "updated"):
         assert TIME.fullmatch(str(file[field]))
