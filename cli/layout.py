@@ -17,7 +17,7 @@ from cli import postgres, seaweedfs, valkey
 from cli.binaries import (
     Binary,
     find_ffprobe,
-    find_frame_ffmpeg,
+    find_frame_ffmpegs,
     find_postgres,
     find_valkey,
     find_weed,
@@ -52,11 +52,11 @@ class OwnBinaries:
     valkey: Binary | None
     weed: Binary | None
     ffprobe: Binary | None
-    ffmpeg: Binary | None
+    ffmpegs: tuple[Binary, ...]
 
     def describe(self) -> list[str]:
         """Return a line for each."""
-        found = (self.postgres, self.valkey, self.weed, self.ffprobe, self.ffmpeg)
+        found = (self.postgres, self.valkey, self.weed, self.ffprobe, *self.ffmpegs)
         return [binary.describe() for binary in found if binary is not None]
 
 
@@ -95,7 +95,7 @@ def find_binaries(home: Home, given: Mapping[str, str]) -> OwnBinaries:
         SetupProblem: something is missing; the message says what and how to get it.
     """
 
-    def look(needed: bool, find: Callable[[], Binary | None]) -> Callable[[], Binary | None]:  # noqa: FBT001
+    def look(needed: bool, find: Callable[[], Binary]) -> Callable[[], Binary | None]:  # noqa: FBT001
         return find if needed else lambda: None
 
     finders = [
@@ -106,10 +106,12 @@ def find_binaries(home: Home, given: Mapping[str, str]) -> OwnBinaries:
         look("HEADRACE_REDIS_URL" not in given, find_valkey),
         look(not _names_object_store(given), find_weed),
         look("HEADRACE_FFPROBE_PATH" not in given, find_ffprobe),
-        look("HEADRACE_FFMPEG_PATH" not in given, find_frame_ffmpeg),
     ]
-    with ThreadPoolExecutor(len(finders)) as pool:
-        return OwnBinaries(*pool.map(lambda find: find(), finders))
+    with ThreadPoolExecutor(len(finders) + 1) as pool:
+        frames = None if "HEADRACE_FFMPEG_PATH" in given else pool.submit(find_frame_ffmpegs)
+        found_postgres, found_valkey, found_weed, ffprobe = pool.map(lambda find: find(), finders)
+        ffmpegs = () if frames is None else frames.result()
+    return OwnBinaries(found_postgres, found_valkey, found_weed, ffprobe, ffmpegs)
 
 
 def draw_layout(
@@ -160,8 +162,8 @@ def draw_layout(
     environ.setdefault("HEADRACE_SECRET_KEYS", secrets.secret_key)
     if binaries.ffprobe is not None:
         environ["HEADRACE_FFPROBE_PATH"] = str(binaries.ffprobe.path)
-    if binaries.ffmpeg is not None:
-        environ["HEADRACE_FFMPEG_PATH"] = str(binaries.ffmpeg.path)
+    if binaries.ffmpegs:
+        environ["HEADRACE_FFMPEG_PATH"] = ",".join(str(one.path) for one in binaries.ffmpegs)
     if "HEADRACE_API_BIND" not in environ:
         environ["HEADRACE_API_BIND"] = f"{LOOPBACK}:{take('api')}"
     sample_port = take("sample")

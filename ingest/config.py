@@ -243,7 +243,11 @@ class Settings(BaseSettings):
     placeholders: bool = Field(
         default=True, description="Whether a frame is decoded for `placeholder` and `background`"
     )
-    ffmpeg_path: str = Field("ffmpeg", description="ffmpeg 6.1 or newer, which decodes that frame")
+    ffmpeg_path: str = Field(
+        "ffmpeg",
+        description="ffmpeg 6.1 or newer, which decodes that frame; of several, by commas, the "
+        "first that can",
+    )
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level")
     log_format: LogFormat = Field(LogFormat.AUTO, description="`json`, `console`, or `auto`")
@@ -358,6 +362,12 @@ class Settings(BaseSettings):
                     "itself; give it a 'prefix' that no project's files lie under"
                 )
         return self
+
+    @property
+    def frame_ffmpegs(self) -> tuple[str, ...]:
+        """The ffmpegs that decode frames; none where no frame is wanted."""
+        named = self.ffmpeg_path.split(",") if self.placeholders else []
+        return tuple(name.strip() for name in named if name.strip())
 
     @property
     def webhook_lease_s(self) -> float:

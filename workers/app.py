@@ -134,5 +134,5 @@ def _build_prober(settings: Settings) -> Prober:
             memory_bytes=settings.probe_memory_bytes,
             max_pixels=settings.probe_max_pixels,
         ),
-        settings.ffmpeg_path if settings.placeholders else None,
+        settings.frame_ffmpegs,
     )

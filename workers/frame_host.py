@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from workers.thumbhash import encode_thumbhash
 
@@ -18,13 +18,14 @@ _STEP = 32
 _VISIBLE = 128
 
 
-def read_frame(ffmpeg_path: str | None, asked: object) -> Mapping[str, object] | None:
+def read_frame(ffmpegs: Sequence[str], asked: object) -> Mapping[str, object] | None:
     """Decode one frame, and say what a page may show in its place.
 
     Args:
-        asked: ``arguments`` of ffmpeg that make it write one frame of ``width`` x ``height`` as
-            raw RGBA to its standard output, and how players turn what is coded: ``mirrored`` left
-            to right, then by ``rotation`` degrees clockwise.
+        ffmpegs: their paths.
+        asked: which ``program`` of them to run, by its place; ``arguments`` that make it write one
+            frame of ``width`` x ``height`` as raw RGBA to its standard output; and how players turn
+            what is coded: ``mirrored`` left to right, then by ``rotation`` degrees clockwise.
 
     Returns:
         ``placeholder``, a ThumbHash in base64; ``background``, ``#rrggbb``, null for a frame that
@@ -34,12 +35,12 @@ def read_frame(ffmpeg_path: str | None, asked: object) -> Mapping[str, object] |
     Raises:
         TimeoutError: from the host's alarm.
     """
-    if ffmpeg_path is None or not isinstance(asked, dict):
+    if not isinstance(asked, dict):
         return None
     width, height = int(asked["width"]), int(asked["height"])
     # Its standard input is the host's: what was handed over.
     ran = subprocess.run(
-        [ffmpeg_path, *asked["arguments"]],
+        [ffmpegs[int(asked["program"])], *asked["arguments"]],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=False,

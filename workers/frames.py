@@ -52,8 +52,14 @@ class Frame:
     transparent: bool
 
 
-def order_from_descriptor(picture: Picture, demuxer: str, max_pixels: int) -> JsonObject:
-    """Return what makes a host read a frame of the file that it is handed."""
+def order_from_descriptor(
+    picture: Picture, demuxer: str, program: int, max_pixels: int
+) -> JsonObject:
+    """Return what makes a host read a frame of the file that it is handed.
+
+    Args:
+        program: which of the host's ffmpegs runs.
+    """
     size = _fit(picture)
     limits = ["-threads", "1", "-max_pixels", str(max_pixels), "-noautorotate"]
     # What it decodes beyond the first frame, while that is on its way, is for nothing.
@@ -69,15 +75,16 @@ def order_from_descriptor(picture: Picture, demuxer: str, max_pixels: int) -> Js
         chosen = ["-filter_complex_threads", "1", "-filter_complex", graph, "-map", "[frame]"]
     else:
         chosen = ["-map", f"0:{picture.stream}", "-vf", shrink, "-filter_threads", "1"]
-    return _make_order(picture, size, [*_QUIET, *limits, *source, *chosen])
+    return _make_order(picture, size, program, [*_QUIET, *limits, *source, *chosen])
 
 
 def order_from_address(
-    picture: Picture, demuxer: str, options: Mapping[str, str]
+    picture: Picture, demuxer: str, program: int, options: Mapping[str, str]
 ) -> tuple[JsonObject, str]:
     """Return what makes a host read a frame from an address, but for the graph, and the graph.
 
     Args:
+        program: which of the host's ffmpegs runs.
         options: of the demuxer and the protocol, by name, and ``url``.
 
     Returns:
@@ -108,7 +115,7 @@ def order_from_address(
         "-map",
         "0:0",
     ]
-    return _make_order(picture, size, [*_QUIET, *chosen]), graph
+    return _make_order(picture, size, program, [*_QUIET, *chosen]), graph
 
 
 def read_frame_answer(answer: bytes | None) -> Frame | None:
@@ -118,10 +125,13 @@ def read_frame_answer(answer: bytes | None) -> Frame | None:
     return None if found is None else Frame(**found)
 
 
-def _make_order(picture: Picture, size: tuple[int, int], arguments: Sequence[str]) -> JsonObject:
+def _make_order(
+    picture: Picture, size: tuple[int, int], program: int, arguments: Sequence[str]
+) -> JsonObject:
     written = ["-frames:v", "1", "-f", "rawvideo", "pipe:1"]
     return {
         "frame": {
+            "program": program,
             "arguments": [*arguments, *written],
             "width": size[0],
             "height": size[1],

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -67,22 +67,23 @@ class Prober:
     Args:
         ffprobe_path: a path, or a name to find on PATH.
         limits: bounds of each probe.
-        ffmpeg_path: the same of the ffmpeg that decodes frames; None for no frames.
+        ffmpeg_paths: the same of the ffmpegs that decode frames, of which the first does that can;
+            none for no frames.
 
     Raises:
         ConfigError: there is no ffprobe there, or it is older than 6.1.
     """
 
     def __init__(
-        self, ffprobe_path: str, limits: ProbeLimits, ffmpeg_path: str | None = None
+        self, ffprobe_path: str, limits: ProbeLimits, ffmpeg_paths: Sequence[str] = ()
     ) -> None:
         self._ffprobe = find_ffprobe(ffprobe_path)
-        found = None if ffmpeg_path is None else find_ffmpeg(ffmpeg_path)
-        self._ffmpeg = found if isinstance(found, Ffmpeg) else None
-        self._no_ffmpeg = found if isinstance(found, str) else None
+        found = [find_ffmpeg(path) for path in ffmpeg_paths]
+        self._ffmpegs = [one for one in found if isinstance(one, Ffmpeg)]
+        self._not_usable = [one for one in found if isinstance(one, str)]
         self._limits = limits
         self._hosts = HostPool(
-            Programs(self._ffprobe.path, self._ffmpeg.path if self._ffmpeg else None),
+            Programs(self._ffprobe.path, tuple(one.path for one in self._ffmpegs)),
             HostLimits(limits.timeout_s, limits.memory_bytes),
         )
 
@@ -99,10 +100,15 @@ class Prober:
     @property
     def frames_lack(self) -> str | None:
         """Why files, or some, get no placeholder here; None where all may, or none shall."""
-        if self._ffmpeg is None:
-            return self._no_ffmpeg
-        lacking = [codec for codec in _WORTH_A_WORD if codec not in self._ffmpeg.codecs]
-        return f"this ffmpeg does not decode {', '.join(lacking)}" if lacking else None
+        reasons = list(self._not_usable)
+        lacking = [
+            codec
+            for codec in _WORTH_A_WORD
+            if not any(codec in one.codecs for one in self._ffmpegs)
+        ]
+        if self._ffmpegs and lacking:
+            reasons.append(f"no ffmpeg here decodes {', '.join(lacking)}")
+        return "; ".join(reasons) or None
 
     def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
         """Probe a file that is in memory whole.
@@ -114,9 +120,11 @@ class Prober:
             found = _Input("fd:", fd, "fd", {})
             described = self._describe(found, sniffed, view, is_whole=True)
             picture = described.picture
-            if picture is None or not self._decodes(picture):
+            program = self._choose_program(picture)
+            if picture is None or program is None:
                 return described.media
-            order = order_from_descriptor(picture, sniffed.demuxer, self._limits.max_pixels)
+            max_pixels = self._limits.max_pixels
+            order = order_from_descriptor(picture, sniffed.demuxer, program, max_pixels)
             return self._look(described, order, fd, offline=True)
 
     def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
@@ -191,26 +199,29 @@ class Prober:
         answer = self._hosts.ask(order, given.fd, offline=given.offline)
         return _read_answer(answer, self._limits)
 
-    def _decodes(self, picture: Picture) -> bool:
-        pixels = picture.width * picture.height
-        known = self._ffmpeg is not None and picture.codec in self._ffmpeg.codecs
-        return known and pixels <= self._limits.max_pixels
+    def _choose_program(self, picture: Picture | None) -> int | None:
+        """Return the place of the ffmpeg that decodes a picture; None if there is none."""
+        if picture is None or picture.width * picture.height > self._limits.max_pixels:
+            return None
+        able = (at for at, one in enumerate(self._ffmpegs) if picture.codec in one.codecs)
+        return next(able, None)
 
     def _look_from_store(
         self, described: Described, url: str, protocols: str, sniffed: Format
     ) -> MediaInfo:
-        picture, ffmpeg = described.picture, self._ffmpeg
-        if picture is None or ffmpeg is None or not self._decodes(picture):
-            return described.media
+        picture = described.picture
+        program = self._choose_program(picture)
         # What opens an address knows no groups, and without files it would show the address.
-        if picture.group is not None or not ffmpeg.takes_files:
+        if picture is None or program is None or picture.group is not None:
+            return described.media
+        if not self._ffmpegs[program].takes_files:
             return described.media
         options = {
             "url": url,
             "protocol_whitelist": protocols,
             "rw_timeout": str(int(self._limits.timeout_s * 1_000_000)),
         }
-        order, graph = order_from_address(picture, sniffed.demuxer, options)
+        order, graph = order_from_address(picture, sniffed.demuxer, program, options)
         with hold_in_memory(graph.encode()) as fd:
             return self._look(described, order, fd, offline=False)
 
@@ -244,12 +255,14 @@ def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
     raise ProbeFailed(f"ffprobe could not read the file: {reason}.")
 
 
-def build_prober(ffprobe_path: str, limits: ProbeLimits, ffmpeg_path: str | None = None) -> Prober:
+def build_prober(
+    ffprobe_path: str, limits: ProbeLimits, ffmpeg_paths: Sequence[str] = ()
+) -> Prober:
     """Return a prober whose fork server is warm, by letting it probe nothing at all.
 
     What its sandbox lacks here is logged once, and so is what keeps files from placeholders.
     """
-    prober = Prober(ffprobe_path, limits, ffmpeg_path)
+    prober = Prober(ffprobe_path, limits, ffmpeg_paths)
     with suppress(ProbeFailed, InternalError):
         prober.probe_bytes(b"", _WARM_UP)
     log = get_logger(__name__)

@@ -55,10 +55,10 @@ class HostLimits:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Paths of what is run; ``ffmpeg`` is None where there is none."""
+    """Paths of what is run."""
 
     ffprobe: str
-    ffmpeg: str | None
+    ffmpegs: tuple[str, ...] = ()
 
 
 def serve_orders(
@@ -110,7 +110,7 @@ def _answer(order: Mapping[str, object], programs: Programs, limits: HostLimits)
     signal.setitimer(signal.ITIMER_REAL, limits.timeout_s * (_FRAME_SHARE if is_frame else 1.0))
     try:
         found = (
-            {"frame": read_frame(programs.ffmpeg, order["frame"])}
+            {"frame": read_frame(programs.ffmpegs, order["frame"])}
             if is_frame
             else _probe(order, programs.ffprobe)
         )

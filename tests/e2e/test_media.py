@@ -76,8 +76,7 @@ def test_a_file_is_described_as_ffprobe_describes_the_original(
         assert file["transparency"] is case.transparency
     if case.kind is Kind.AUDIO:
         assert file["placeholder"] is file["background"] is file["color"] is None
-    elif case.codec not in {"png", "apng", "av1"}:
-        # Those, the ffmpeg that is here may decode or not.
+    else:
         assert 20 <= len(base64.b64decode(str(file["placeholder"]))) <= 30
         assert re.fullmatch("#[0-9a-f]{6}", str(file["background"]))
     sound = _find_stream(probed, "audio")

