@@ -115,11 +115,7 @@ def describe(
         bitrate_bps=as_integer(container.get("bit_rate")) if moving else None,
         language=read_language(main),
         streams=trim_streams(streams, private),
-        codecs=join_codecs(
-            name_stream_codec(stream, private) for stream in (video, audio) if stream
-        )
-        if shown is not None
-        else name_stream_codec(main, private),
+        codecs=join_codecs(name_stream_codec(one, private) for one in (shown, audio) if one),
         frame_rate=show_rate(rate),
         mirrored=None if turn is None else turn.mirrored,
         color=read_color(shown),
