@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.batches import measure_batches
 from bench.bed import Bed
 from bench.ceiling import measure_ceiling
 from bench.large import measure_gib, measure_medium
@@ -30,6 +31,7 @@ ROWS: Mapping[str, Callable[[Bed], list[Line]]] = {
     "service": measure_service,
     "latency": measure_latency,
     "memory": measure_memory,
+    "batches": measure_batches,
 }
 
 

@@ -41,9 +41,9 @@ class Bed:
         return usual if self.rounds is None else self.rounds
 
     @contextmanager
-    def open_source(self, *mp4_bytes: int) -> Iterator[LineProcess]:
-        """Serve videos of these sizes, and pictures of :data:`JPEG_BYTES`."""
-        arguments = ["--folder", str(self.folder), "--jpeg", str(JPEG_BYTES)]
+    def open_source(self, *mp4_bytes: int, jpeg_bytes: int = JPEG_BYTES) -> Iterator[LineProcess]:
+        """Serve videos of these sizes, and pictures of one."""
+        arguments = ["--folder", str(self.folder), "--jpeg", str(jpeg_bytes)]
         for size in mp4_bytes:
             arguments += ["--mp4", str(size)]
         with LineProcess("bench.source", arguments) as source:

@@ -14,6 +14,7 @@ class Judged(StrEnum):
     RATIO_AT_LEAST = "x"
     RATIO_AT_MOST = "<= x"
     OURS_AT_MOST = "<="
+    OURS_AT_LEAST = ">="
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ class Line:
         if self.bounds is None:
             return ""
         judged = self.bounds.judged
-        figure = statistics.median(self.ours) if judged is Judged.OURS_AT_MOST else self.ratio
+        is_own = judged in {Judged.OURS_AT_MOST, Judged.OURS_AT_LEAST}
+        figure = statistics.median(self.ours) if is_own else self.ratio
         if figure is None:
             return "no"
+        is_least = judged in {Judged.RATIO_AT_LEAST, Judged.OURS_AT_LEAST}
         for name, bound in (("goal", self.bounds.goal), ("floor", self.bounds.floor)):
-            if figure >= bound if judged is Judged.RATIO_AT_LEAST else figure <= bound:
+            if figure >= bound if is_least else figure <= bound:
                 return name
         return "no"
 
@@ -104,6 +107,6 @@ def _round(value: float) -> str:
 
 
 def _show_bound(judged: Judged, value: float) -> str:
-    if judged is Judged.OURS_AT_MOST:
-        return f"<= {value:g}"
+    if judged in {Judged.OURS_AT_MOST, Judged.OURS_AT_LEAST}:
+        return f"{judged} {value:g}"
     return f"<= {value:g}x" if judged is Judged.RATIO_AT_MOST else f"{value:g}x"
