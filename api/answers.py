@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.tenancy import KeyResource, NewKeyResource, ProjectResource
 from api.webhook_answers import NewEndpointResource, ReplayResource, SecretResource
 from ingest.batch_resources import BatchCheckResource, BatchResource
-from ingest.resources import FileResource, TaskResource
+from ingest.resources import DeletedResource, FileResource, MediaResource, TaskResource
 from ingest.webhook_resources import DeliveryResource, EndpointResource, EventResource
 
 
@@ -175,6 +175,22 @@ class ReplayAnswer(BaseModel):
     links: SelfLink
 
 
+class DeletedAnswer(BaseModel):
+    """A file that is gone."""
+
+    meta: Meta
+    data: DeletedResource
+    links: SelfLink
+
+
+class MediaAnswer(BaseModel):
+    """One media."""
+
+    meta: Meta
+    data: MediaResource
+    links: SelfLink
+
+
 class BatchAnswer(BaseModel):
     """One batch."""
 
@@ -265,6 +281,8 @@ ANSWERS: Sequence[type[BaseModel]] = (
     ReplayAnswer,
     EventAnswer,
     EventListAnswer,
+    DeletedAnswer,
+    MediaAnswer,
     BatchAnswer,
     BatchListAnswer,
     BatchCheckAnswer,

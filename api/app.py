@@ -23,6 +23,7 @@ from api import (
     health,
     idempotency,
     keys,
+    media,
     project,
     task_events,
     tasks,
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.register_error_handler(idempotency.Replay, lambda replay: replay.response)
     for room in (
         files,
+        media,
         tasks,
         task_events,
         actions,

@@ -8,13 +8,13 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api.admission import admit
-from api.answers import FileAnswer, FileListAnswer, TaskAnswer
+from api.answers import DeletedAnswer, FileAnswer, FileListAnswer, TaskAnswer
 from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
 from api.ingests import create_task, show, show_tasks
 from api.preferences import read_preference
-from api.schemas import FileListing, FileRequest
+from api.schemas import FileChange, FileListing, FileRequest
 from api.services import Services, get_services
 from api.waiting import wait_for_end
 from ingest.errors import (
@@ -31,7 +31,9 @@ from ingest.errors import (
     UploadLost,
 )
 from ingest.ids import Prefix, is_id
+from ingest.logs import get_logger
 from ingest.model import Task
+from ingest.resources import DeletedResource
 from ingest.states import Status
 from storage.records import files, projects
 from storage.records.listing import Window
@@ -135,14 +137,37 @@ def list_all(asked: FileListing) -> Response:
     return build_list([show(services, file) for file in page.items], page, window, ids)
 
 
+@blueprint.patch("/files/<file_id>")
+@blueprint.input(FileChange, arg_name="asked")
+@describe(
+    blueprint,
+    "Change a file",
+    "Its `ref` and its `metadata`: what is left out stays, null takes it away.",
+    {200: FileAnswer, 400: None, 404: None, 413: None, 415: None, 422: None, 503: None},
+)
+def change(file_id: str, asked: FileChange) -> Response:
+    """Change what belongs to its owner."""
+    services = get_services()
+    file = None
+    if is_id(Prefix.FILE, file_id):
+        values = {name: getattr(asked, name) for name in asked.model_fields_set}
+        with services.database.transaction() as connection:
+            file = files.change(connection, get_project().id, file_id, values)
+    if file is None:
+        raise NotFound(_NO_FILE)
+    get_logger(__name__).info("file.changed", file_id=file.id)
+    services.queue.nudge_webhooks()
+    return build_object(show(services, file), f"/files/{file.id}")
+
+
 @blueprint.delete("/files/<file_id>")
 @describe(
     blueprint,
     "Delete a file",
     "The object and its record; the name is free again.",
-    {204: None, 404: None, 503: None},
+    {200: DeletedAnswer, 404: None, 503: None},
 )
-def delete(file_id: str) -> tuple[str, int]:
+def delete(file_id: str) -> Response:
     """Delete the object, then its row: a failure in between leaves a row to delete again."""
     if not is_id(Prefix.FILE, file_id):
         raise NotFound(_NO_FILE)
@@ -154,4 +179,5 @@ def delete(file_id: str) -> tuple[str, int]:
         object_key, size_bytes = removed
         services.store.delete(object_key)
         projects.give_back(connection, get_project().id, size_bytes)
-    return "", 204
+    gone = DeletedResource(id=file_id, message=f"{file_id} is deleted.")
+    return build_object(gone, f"/files/{file_id}")

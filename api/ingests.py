@@ -21,7 +21,7 @@ from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
 from ingest.urls import parse_order_url
-from storage.records import files, lookups, projects, tasks, wakeups
+from storage.records import files, lookups, media, projects, tasks, wakeups
 
 
 def create_task(
@@ -38,7 +38,7 @@ def create_task(
         FileExists: the name is taken.
         QuotaExceeded: the project stores as much as it may.
         FieldInvalid: folder and filename make a key that is too long, in another's place or where a
-            connection reads; or no connection of the project reads the URL.
+            connection reads; no connection of the project reads the URL; or the media is none.
         ConflictError: another request with its Idempotency-Key was quicker.
         DatabaseUnavailable: nothing was promised.
     """
@@ -53,6 +53,10 @@ def create_task(
     services.planner.check_connection(project, parse_order_url(order.url))
     room = services.queue.look()
     with services.database.transaction() as connection:
+        if order.media_id is not None and not media.is_known(
+            connection, project.id, order.media_id
+        ):
+            raise media.say_unknown()
         wakes = may_wake(connection, project, room)
         if order.webhook_url is not None:
             ensure_project_secret(services, connection, project)

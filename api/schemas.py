@@ -13,7 +13,7 @@ from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
 from ingest.batches import BatchStatus
 from ingest.formats import Kind
-from ingest.order_fields import OrderUrl, SourceHeaders, Strict, Text
+from ingest.order_fields import Metadata, OrderUrl, SourceHeaders, Strict, Text
 from ingest.order_requests import OrderRequest, QueuedRequest
 from ingest.states import Status
 
@@ -26,6 +26,13 @@ class TaskRequest(QueuedRequest):
     """``POST /tasks``."""
 
     kind: Literal["ingest"] = Field(description="What to do.")
+
+
+class FileChange(Strict):
+    """``PATCH /files/{id}``: what is left out stays, null takes it away."""
+
+    ref: Text | None = Field(None, min_length=1, max_length=255, description="Your own id for it.")
+    metadata: Metadata | None = Field(None, description="Anything of yours to keep with it.")
 
 
 class TaskChange(Strict):

@@ -34,6 +34,7 @@ class EventType(StrEnum):
     BATCH_COMPLETED = "batch.completed"
     BATCH_CANCELLED = "batch.cancelled"
     FILE_CREATED = "file.created"
+    FILE_UPDATED = "file.updated"
     FILE_DELETED = "file.deleted"
     ENDPOINT_DISABLED = "endpoint.disabled"
     WEBHOOK_TEST = "webhook.test"

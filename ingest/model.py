@@ -54,7 +54,8 @@ class Order:
     ``checksum`` is ``algorithm:hex``; ``max_bytes`` is the caller's own limit; of two tasks the one
     with the higher ``priority`` (-10 to 10) runs first; ``sealed_headers`` are sent to the source
     (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone; ``webhook_url``
-    is told how the task ended.
+    is told how the task ended; ``media_id`` is the media that the file is to belong to (None: a new
+    one), and stands in the task from there on.
     """
 
     url: str
@@ -67,6 +68,7 @@ class Order:
     priority: int = 0
     sealed_headers: bytes | None = None
     webhook_url: str | None = None
+    media_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pydantic import (
 
 from ingest.checksum import parse_checksum
 from ingest.errors import FieldInvalid
+from ingest.ids import Prefix, is_id
 from ingest.naming import check_filename, check_folder
 from ingest.source_headers import check_headers
 from ingest.urls import parse_order_url
@@ -83,6 +84,13 @@ def _measure_depth(value: object, depth: int = 1) -> int:
     return max((_measure_depth(child, depth + 1) for child in children), default=depth)
 
 
+def _check_media_id(text: str) -> str:
+    if not is_id(Prefix.MEDIA, text):
+        raise ValueError(f"takes the id of a media, '{Prefix.MEDIA}_' and 26 characters")
+    return text
+
+
+MediaId = Annotated[str, AfterValidator(_check_media_id)]
 OrderUrl = Annotated[str, AfterValidator(let_name(lambda text: str(parse_order_url(text))))]
 Folder = Annotated[str, AfterValidator(let_name(check_folder))]
 Filename = Annotated[str, AfterValidator(let_name(check_filename))]

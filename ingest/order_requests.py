@@ -12,6 +12,7 @@ from ingest.order_fields import (
     Checksum,
     Filename,
     Folder,
+    MediaId,
     Metadata,
     OrderUrl,
     SourceHeaders,
@@ -38,6 +39,11 @@ class OrderRequest(Strict):
     )
     ref: Text | None = Field(
         None, min_length=1, max_length=255, description="Your own id for it; lists filter by it."
+    )
+    media_id: MediaId | None = Field(
+        None,
+        description="The media that the file belongs to, as the `media_id` of another file; a new "
+        "one without.",
     )
     metadata: Metadata | None = Field(
         None, description="Anything of yours to keep with it, up to 16 KiB of JSON."
@@ -69,6 +75,7 @@ class OrderRequest(Strict):
             metadata=self.metadata,
             checksum=self.checksum,
             max_bytes=self.max_bytes,
+            media_id=self.media_id,
             priority=priority,
             webhook_url=webhook_url,
         )

@@ -106,6 +106,35 @@ class FileResource(BaseModel):
     status: Literal["complete"] = "complete"
 
 
+class DeletedResource(BaseModel):
+    """A File that is gone."""
+
+    id: str
+    object: Literal["file"] = "file"
+    deleted: Literal[True] = True
+    message: str
+
+
+class MediaResource(BaseModel):
+    """A Media: files that belong together."""
+
+    id: str = Field(examples=["med_01k9x3v5w8r2m4n6p7q8s9t0v1"])
+    object: Literal["media"] = "media"
+    kind: Kind = Field(description="Of its first file, as are size, duration and looks.")
+    width: int | None
+    height: int | None
+    duration: float | None
+    placeholder: str | None
+    background: str | None
+    files: list[FileResource] = Field(description="The first hundred, the oldest first.")
+    urls: dict[str, str] = Field(
+        description="Where the bytes are: `original` of the first file, and of each that has a "
+        "`ref` under that."
+    )
+    created: str
+    updated: str
+
+
 class FailureResource(BaseModel):
     """Why something failed."""
 
@@ -227,6 +256,31 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         tags=dict(media.tags),
         created=show_time(file.created),
         updated=show_time(file.updated),
+    )
+
+
+def show_media(media_id: str, files: Sequence[FileResource]) -> MediaResource:
+    """Return a Media object.
+
+    Args:
+        files: its files, of which there is one at least, the oldest first.
+    """
+    first = files[0]
+    return MediaResource(
+        id=media_id,
+        kind=first.kind,
+        width=first.width,
+        height=first.height,
+        duration=first.duration,
+        placeholder=first.placeholder,
+        background=first.background,
+        files=list(files),
+        urls={
+            **{file.ref: file.url for file in reversed(files) if file.ref},
+            "original": first.url,
+        },
+        created=first.created,
+        updated=max(file.updated for file in files),
     )
 
 

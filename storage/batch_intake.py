@@ -23,7 +23,7 @@ from ingest.model import Project
 from ingest.signed_urls import find_expiry, name_host
 from ingest.urls import parse_order_url
 from storage.planning import Planner
-from storage.records import batch_loading, batches, projects
+from storage.records import batch_loading, batches, media, projects
 from storage.records.batch_loading import PlannedTask
 from storage.records.tasks import explain_taken
 
@@ -76,6 +76,8 @@ class Intake:
         self._places = projects.list_places(connection, project.id)
         self._taken = Taken(make_id(Prefix.BATCH))
         self._waiting: list[PlannedTask] = []
+        # Whether a media is this project's, for those that were asked for.
+        self._media: dict[str, bool] = {}
         self._signs = False
 
     def take(self, rows: Iterable[ListRow]) -> Taken:
@@ -128,6 +130,7 @@ class Intake:
         order = self._planner.make_order(asked)
         found = parse_order_url(order.url)
         self._planner.check_connection(self._project, found)
+        self._check_media(order.media_id)
         name = self._planner.plan_name(self._project, order, self._is_place_of_another)
         return PlannedTask(
             line=row.line,
@@ -137,6 +140,14 @@ class Intake:
             max_attempts=asked.max_attempts or self._max_attempts,
             object_key=name,
         )
+
+    def _check_media(self, media_id: str | None) -> None:
+        if media_id is None:
+            return
+        if media_id not in self._media:
+            self._media[media_id] = media.is_known(self._connection, self._project.id, media_id)
+        if not self._media[media_id]:
+            raise media.say_unknown()
 
     def _is_place_of_another(self, key: str) -> bool:
         if not self._places:

@@ -78,7 +78,10 @@ def load(
     values: dict[str, object] = {
         "id": make_ids(Prefix.TASK, count),
         "file_id": make_ids(Prefix.FILE, count),
-        "media_id": make_ids(Prefix.MEDIA, count),
+        "media_id": [
+            row.order.media_id or new
+            for row, new in zip(rows, make_ids(Prefix.MEDIA, count), strict=True)
+        ],
         "source_host": [row.source_host for row in rows],
         "url_expires": [row.url_expires for row in rows],
         "max_attempts": [row.max_attempts for row in rows],

@@ -1,12 +1,13 @@
-"""Files: written once by the transaction that completes their task, read by id, key or list."""
+"""Files: written by the transaction that completes their task, read by id, key or list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Row, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
+from ingest.events import EventType
 from ingest.formats import Kind
 from ingest.model import File, MediaInfo, Page
 from storage.records import outbox, projects
@@ -57,7 +58,7 @@ def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, 
         project completes would wait for the store. None if there is no such file.
     """
     projects.hold(connection, project_id)
-    outbox.tell_file_deleted(connection, project_id, file_id)
+    outbox.tell_file(connection, EventType.FILE_DELETED, project_id, file_id)
     row = connection.execute(
         delete(files)
         .where(files.c.id == file_id, files.c.project_id == project_id)
@@ -67,6 +68,29 @@ def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, 
         return None
     connection.execute(delete(names).where(names.c.object_key == row.object_key))
     return row.object_key, row.filesize_bytes
+
+
+def change(
+    connection: Connection, project_id: str, file_id: str, values: Mapping[str, object]
+) -> File | None:
+    """Change what somebody may change of a file, and tell of it.
+
+    Args:
+        values: by column: ref, metadata.
+
+    Returns:
+        None if the project has no such file.
+    """
+    row = connection.execute(
+        update(files)
+        .where(files.c.id == file_id, files.c.project_id == project_id)
+        .values(**values, updated=func.now())
+        .returning(files)
+    ).one_or_none()
+    if row is None:
+        return None
+    outbox.tell_file(connection, EventType.FILE_UPDATED, project_id, file_id)
+    return to_file(row)
 
 
 def _find(connection: Connection, *conditions: ColumnElement[bool]) -> File | None:

@@ -107,15 +107,19 @@ _TELL_PROGRESS = text(f"""
     bindparam("event_id", type_=String),
     bindparam("transfer", type_=JSONB),
 )
-_TELL_FILE_DELETED = text(f"""
+_TELL_FILE = text(f"""
     WITH told AS (
-        SELECT :event_id AS id, project_id, {write_type(EventType.FILE_DELETED)},
-            id AS subject_id, jsonb_build_object('file', to_jsonb(files)) AS snapshot,
+        SELECT :event_id AS id, project_id, :type AS type, :topics AS topics, id AS subject_id,
+            jsonb_build_object('file', to_jsonb(files)) AS snapshot,
             NULL AS webhook_url
         FROM files WHERE id = :file_id AND project_id = :project_id
     ), {DELIVER}
     SELECT FROM told
-""").bindparams(bindparam("event_id", type_=String))  # noqa: S608 - constants
+""").bindparams(  # noqa: S608 - constants
+    bindparam("event_id", type_=String),
+    bindparam("type", type_=String),
+    bindparam("topics", type_=ARRAY(String)),
+)
 _TELL_ENDPOINT = text(f"""
     WITH told AS (
         SELECT :event_id AS id, project_id, :type AS type, :topics AS topics, id AS subject_id,
@@ -189,10 +193,16 @@ def tell_progress(connection: Connection, task_id: str, attempt: int, transfer: 
     connection.execute(_TELL_PROGRESS, given)
 
 
-def tell_file_deleted(connection: Connection, project_id: str, file_id: str) -> None:
-    """Tell of a file that is about to be deleted, if there is one."""
-    given = {"event_id": make_event_id(), "file_id": file_id, "project_id": project_id}
-    connection.execute(_TELL_FILE_DELETED, given)
+def tell_file(connection: Connection, event: EventType, project_id: str, file_id: str) -> None:
+    """Tell of a file as it is at this moment of the transaction, if there is one."""
+    given = {
+        "event_id": make_event_id(),
+        "type": event.value,
+        "topics": list(list_topics(event)),
+        "file_id": file_id,
+        "project_id": project_id,
+    }
+    connection.execute(_TELL_FILE, given)
 
 
 def tell_endpoint(connection: Connection, event: EventType, endpoint_id: str) -> str:

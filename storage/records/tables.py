@@ -248,6 +248,7 @@ files = Table(
     # With the sizes, so that what a project stores is added up from the index alone.
     Index("files_usage_idx", "project_id", "id", postgresql_include=["filesize_bytes"]),
     Index("files_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
+    Index("files_media_id_idx", "media_id"),
 )
 
 names = Table(

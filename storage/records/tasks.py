@@ -50,7 +50,7 @@ from storage.records.lookups import COLUMNS, to_task
 from storage.records.tables import attempts, names, tasks
 
 _ORDERED = (
-    *Order.__slots__, "project_id", "id", "kind", "file_id", "media_id", "source_host",
+    *Order.__slots__, "project_id", "id", "kind", "file_id", "source_host",
     "url_expires", "max_attempts", "request_id",
 )  # fmt: skip
 _CREATE = text(f"""
@@ -101,7 +101,6 @@ def create(
             "project_id": project.id,
             "kind": "ingest",
             "file_id": make_id(Prefix.FILE),
-            "media_id": make_id(Prefix.MEDIA),
             "source_host": find_host(order.url),
             "url_expires": url_expires,
             "max_attempts": max_attempts,
@@ -109,6 +108,7 @@ def create(
             "wakes": woken,
             "event_id": outbox.make_event_id(),
             **{name: getattr(order, name) for name in Order.__slots__},
+            "media_id": order.media_id or make_id(Prefix.MEDIA),
         },
     ).one()
     if object_key is not None:

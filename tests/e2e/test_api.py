@@ -12,7 +12,7 @@ import requests
 from cli.client import ApiClient
 from cli.local import LocalStack
 from ingest.ids import Prefix, is_id
-from tests.support.api import Api, JsonDict, read_error, read_object
+from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Origin, Stall
 from tests.support.waiting import wait_until
 
@@ -29,6 +29,9 @@ TASK_FIELDS = [
     "next_attempt_at",
 ]  # fmt: skip
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+UNKNOWN = "med_01k9x3v5w8r2m4n6p7q8s9t0v1"
 
 
 def _wait(api: Api, task_id: object) -> JsonDict:
@@ -340,7 +343,8 @@ def test_a_deleted_file_is_gone_from_everywhere(
 
     answer = api.delete(f"/files/{file['id']}")
 
-    assert (answer.status_code, answer.content) == (204, b"")
+    told = {"id": file["id"], "object": "file", "deleted": True}
+    assert read_object(answer) == {**told, "message": f"{file['id']} is deleted."}
     read_error(api.get(f"/files/{file['id']}"), 404, "not_found")
     read_error(api.delete(f"/files/{file['id']}"), 404, "not_found")
     read_error(api.get(f"/delivery/{file['id']}"), 404, "not_found")
@@ -359,3 +363,56 @@ def test_a_name_is_taken_until_its_file_is_deleted(api: Api, picture_url: str) -
     api.delete(f"/files/{file['id']}")
 
     read_object(api.post("/files", order), 201)
+
+
+def test_a_file_is_changed_where_it_is_asked_for(api: Api, picture_url: str) -> None:
+    order: JsonDict = {"url": picture_url, "ref": "before", "metadata": {"a": 1}}
+    file = read_object(api.post("/files", order), 201)
+    path = f"/files/{file['id']}"
+    changed = read_object(api.patch(path, {"ref": "after"}))
+    assert (changed["ref"], changed["metadata"]) == ("after", {"a": 1})
+    assert str(changed["updated"]) > str(file["updated"])
+    cleared = read_object(api.patch(path, {"ref": None, "metadata": None}))
+    assert (cleared["ref"], cleared["metadata"]) == (None, None)
+    assert read_object(api.get(path)) == cleared
+    assert read_object(api.patch(path, {}))["ref"] is None
+    bad: list[JsonDict] = [{"ref": ""}, {"ref": 1}, {"metadata": []}, {"filename": "x"}]
+    for body in bad:
+        (field,) = body
+        assert read_error(api.patch(path, body), 422, "field_invalid")["param"] == field
+    read_error(api.patch("/files/none", {"ref": "x"}), 404, "not_found")
+
+
+def test_files_of_one_media_are_shown_together(api: Api, picture_url: str) -> None:
+    first = read_object(api.post("/files", {"url": picture_url}), 201)
+    more: JsonDict = {"url": picture_url, "media_id": first["media_id"], "ref": "small"}
+    second = read_object(api.post("/files", more), 201)
+    batch = read_object(api.post("/batches", {"items": [{**more, "ref": "listed"}]}), 201)
+    (task,), _, _ = read_list(api.get(f"/tasks?batch_id={batch['id']}"))
+    listed = _wait(api, task["id"])
+    third = cast("JsonDict", listed["output"])
+    media = read_object(api.get(f"/media/{first['media_id']}"))
+    assert (media["id"], media["object"]) == (first["media_id"], "media")
+    assert media["files"] == [first, second, third]
+    assert media["urls"] == {
+        "original": first["url"], "small": second["url"], "listed": third["url"]
+    }  # fmt: skip
+    assert (media["kind"], media["width"], media["created"]) == (
+        first["kind"], first["width"], first["created"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("media_id", ["", "med_1", "file_01k9x3v5w8r2m4n6p7q8s9t0v1", UNKNOWN, 7])
+def test_a_media_that_is_none_takes_no_file(media_id: object, api: Api, picture_url: str) -> None:
+    order = {"url": picture_url, "media_id": media_id}
+    assert read_error(api.post("/files", order), 422, "field_invalid")["param"] == "media_id"
+    answer = api.post("/batches", {"items": [order], "on_error": "abort"})
+    assert read_error(answer, 422, "field_invalid")["param"] == "media_id"
+    assert read_object(api.post("/files", {"url": picture_url, "media_id": None}), 201)["media_id"]
+
+
+def test_a_media_without_files_is_not_there(api: Api, picture_url: str) -> None:
+    file = read_object(api.post("/files", {"url": picture_url}), 201)
+    read_object(api.delete(f"/files/{file['id']}"))
+    for media_id in (file["media_id"], UNKNOWN, "none"):
+        read_error(api.get(f"/media/{media_id}"), 404, "not_found")

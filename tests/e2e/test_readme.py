@@ -409,7 +409,7 @@ def test_curl_lists_gets_downloads_and_deletes(
     validate(got.body, "FileAnswer")
     assert downloaded.status == 200
     assert (reader.folder / "video.mp4").read_bytes() == reader.content
-    assert (deleted.status, deleted.stdout) == (204, "")
+    assert (deleted.status, deleted.data["deleted"]) == (200, True)
     assert gone.status == 404
     validate(gone.body, "ErrorAnswer")
 
@@ -520,7 +520,7 @@ def test_python_lists_downloads_deletes_and_is_told_what_is_wrong(
     validate(listed, "FileListAnswer")
     assert kept_id in [item["id"] for item in cast("list[Json]", listed["data"])]
     assert told["content"] == hashlib.sha256(reader.content).hexdigest()
-    assert told["deleted"] == 204
+    assert told["deleted"] == 200
     assert kept_id not in [item["id"] for item in client.list_files({"limit": 100}).items]
     assert told["failed"] == 422
     validate(told["failure"], "ErrorAnswer")

@@ -35,6 +35,7 @@ NAMED = {
     "delivery_id": Prefix.DELIVERY,
     "event_id": Prefix.EVENT,
     "batch_id": Prefix.BATCH,
+    "media_id": Prefix.MEDIA,
 }
 # Read by whoever has the address, as docs/api.md says.
 SHARED = {"/delivery/{name}"}
@@ -106,6 +107,7 @@ def victim(
     wait_until(lambda: len(list_deliveries(api, inbox, "&status=delivered")) == 2, "both of them")
     deliveries = list_deliveries(api, inbox)
     ids[Prefix.ENDPOINT] = [inbox.endpoint_id]
+    ids[Prefix.MEDIA] = [str(file["media_id"])]
     ids[Prefix.BATCH] = [str(batch["id"])]
     ids[Prefix.DELIVERY] = [str(one["id"]) for one in deliveries]
     ids[Prefix.EVENT] = [str(one["event_id"]) for one in deliveries]
@@ -171,7 +173,9 @@ def test_another_projects_id_is_answered_to_the_byte_as_an_unknown_one(
 
 def _ask(api: Api, method: str, path: str) -> tuple[int, bytes, Mapping[str, str]]:
     body = BODIES.get(method)
-    if method == "patch":
+    if method == "patch" and path.startswith("/files/"):
+        answer = api.patch(path, {"ref": "stolen"})
+    elif method == "patch":
         answer = api.patch(path, body)
     elif method == "post":
         answer = api.post(path, REPLAY if path.endswith("/replay") else body)

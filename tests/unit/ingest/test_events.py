@@ -16,7 +16,7 @@ USUAL = set(EventType) - {EventType.TASK_PROGRESS, EventType.WEBHOOK_TEST}
     [
         (["*"], USUAL),
         (["task.*"], {one for one in USUAL if one.startswith("task.")}),
-        (["file.*"], {EventType.FILE_CREATED, EventType.FILE_DELETED}),
+        (["file.*"], {EventType.FILE_CREATED, EventType.FILE_UPDATED, EventType.FILE_DELETED}),
         (["task.completed"], {EventType.TASK_COMPLETED}),
         (["task.progress"], {EventType.TASK_PROGRESS}),
         (["*", "task.progress"], USUAL | {EventType.TASK_PROGRESS}),
