@@ -28,8 +28,6 @@ blueprint.before_request(admit)
 
 _LONGEST_S = 300.0
 _LOOK_EVERY_S = 1.0
-# Proxies close what is silent for longer.
-_SILENT_S = 15.0
 _RETRY_MS = 3000
 
 
@@ -69,18 +67,17 @@ def _follow(services: Services, task: Task) -> Iterator[str]:
 
 def _tell(services: Services, task: Task, limit_s: float) -> Iterator[str]:
     ends = time.monotonic() + limit_s
-    told, told_at = "", 0.0
+    told = ""
     while True:
         text = show_tasks(services, [task])[0].model_dump_json()
-        now = time.monotonic()
         if text != told:
             name = f"id: {_name_end(task)}\n" if task.status in ENDED else ""
             yield f"{name}event: task\ndata: {text}\n\n"
-            told, told_at = text, now
-        elif now - told_at > _SILENT_S:
+            told = text
+        else:
+            # Only who writes learns that nobody listens any more, and frees the place.
             yield ":\n\n"
-            told_at = now
-        if task.status in ENDED or now >= ends:
+        if task.status in ENDED or time.monotonic() >= ends:
             return
         task = look_again(services, task, _LOOK_EVERY_S)
 

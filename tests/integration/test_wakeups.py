@@ -259,7 +259,7 @@ def test_projects_and_hosts_beyond_one_look_have_their_turn(
     records: Database, wish: Wish, others: list[Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("_PROJECTS", 1), ("_HOSTS", 1), ("_OTHERS", 2)):
-        monkeypatch.setattr(wakeups, name, value)
+        monkeypatch.setattr(turns, name, value)
     old = [wish(f"host-{number}", of=one) for one in others for number in range(3)]
     found: list[str] = []
     after = turns.START
