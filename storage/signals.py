@@ -97,14 +97,19 @@ class Signals:
             if value is not None
         }
 
-    def announce_end(self, task_id: str) -> None:
-        """Wake whoever waits for a task, drop its progress, and nudge: a slot is free."""
+    def announce_end(self, task_id: str, *, is_told: bool = True) -> None:
+        """Wake whoever waits for a task, drop its progress, and nudge: a slot is free.
+
+        Args:
+            is_told: whether there may be webhooks to send.
+        """
         with _translate():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.delete(f"headrace:progress:{task_id}")
             pipeline.publish(f"headrace:ended:{task_id}", "1")
-            for name in _NUDGES.values():
-                _push_nudge(pipeline, name)
+            _push_nudge(pipeline, _NUDGES[INGEST_QUEUE])
+            if is_told:
+                _push_nudge(pipeline, _NUDGES[WEBHOOK_QUEUE])
             pipeline.execute()
 
     def announce_sent(self, delivery_id: str) -> None:

@@ -22,6 +22,7 @@ from ingest.model import File, Task
 from ingest.retry import RetryPolicy, plan_retry
 from ingest.states import Status
 from storage.records import completions, lookups, tasks
+from storage.records.completions import Completion
 from workers.attempt import Attempt
 
 
@@ -34,7 +35,7 @@ def finish(attempt: Attempt, file: File) -> None:
     """
     lease, checkpoints = attempt.lease, attempt.checkpoints
 
-    def write(connection: Connection) -> bool:
+    def write(connection: Connection) -> Completion:
         return completions.complete(
             connection,
             lease,
@@ -43,9 +44,11 @@ def finish(attempt: Attempt, file: File) -> None:
             checkpoints.begun_by if checkpoints.used else None,
         )
 
-    if not attempt.held.write(attempt.tools.database, write):
+    came = attempt.held.write(attempt.tools.database, write)
+    if came is Completion.LEASE_LOST:
         raise LeaseLost("Another attempt has the task.")
-    _announce(attempt)
+    # A round of the dispatcher of webhooks for each file would be for nothing where nobody asks.
+    _announce(attempt, is_told=came is Completion.TOLD)
 
 
 def settle(attempt: Attempt, error: HeadraceError) -> None:
@@ -108,10 +111,10 @@ def let_go(attempt: Attempt) -> None:
             attempt.checkpoints.abandon()
 
 
-def _announce(attempt: Attempt) -> None:
+def _announce(attempt: Attempt, *, is_told: bool = True) -> None:
     # Whoever waits looks at the row now and then, so a lost word costs only time.
     with suppress(RedisUnavailable):
-        attempt.tools.signals.announce_end(attempt.lease.task.id)
+        attempt.tools.signals.announce_end(attempt.lease.task.id, is_told=is_told)
 
 
 def _measure_outage(task: Task) -> float:

@@ -8,6 +8,8 @@ seven of them took a third of the worker's time.
 
 from __future__ import annotations
 
+from enum import Enum
+
 from psycopg.errors import UniqueViolation
 from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, text
 from sqlalchemy.exc import IntegrityError
@@ -73,7 +75,8 @@ _COMPLETE = text(f"""
             jsonb_build_object('file', to_jsonb(filed)), NULL
         FROM filed
     ), {TALLY_COMPLETE}, {outbox.DELIVER}
-    SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over
+    SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over,
+        EXISTS (SELECT FROM wanted) AS is_told
 """).bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
     *(
@@ -92,21 +95,28 @@ _COMPLETE = text(f"""
 )  # fmt: skip
 
 
+class Completion(Enum):
+    """What came of ending a task well."""
+
+    # Nothing was written.
+    LEASE_LOST = "lease_lost"
+    DONE = "done"
+    # Done, and somebody is to be told of it by webhook.
+    TOLD = "told"
+
+
 def complete(
     connection: Connection,
     lease: Lease,
     file: File,
     transferred_bytes: int,
     upload_begun_by: int | None = None,
-) -> bool:
+) -> Completion:
     """End a task well, with its File.
 
     Args:
         upload_begun_by: the attempt that began the upload which became the object, if one did; it
             is not kept in mind any more.
-
-    Returns:
-        False if the lease was lost; then nothing was written.
 
     Raises:
         FileExists: the key of a file that nobody named is taken. The transaction is broken.
@@ -132,7 +142,9 @@ def complete(
         raise
     if row.is_over:
         raise QuotaExceeded("With this file the project would store more than it may.")
-    return bool(row.ended_count == 1)
+    if row.ended_count != 1:
+        return Completion.LEASE_LOST
+    return Completion.TOLD if row.is_told else Completion.DONE
 
 
 def _list_values(file: File) -> dict[str, object]:

@@ -15,6 +15,7 @@ from ingest.formats import Kind
 from ingest.model import Attempt, File, Lease, MediaInfo, Task
 from ingest.states import Status
 from storage.records import claims, completions, decisions, leases, lookups, tasks
+from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.tables import names
 from storage.records.tables import tasks as table
@@ -93,7 +94,8 @@ def list_names(records: Database) -> list[str]:
 def complete_task(records: Database, lease: Lease) -> bool:
     """End an attempt with a file; return whether it was let."""
     with records.transaction() as connection:
-        return completions.complete(connection, lease, make_file(lease), 10)
+        came = completions.complete(connection, lease, make_file(lease), 10)
+    return came is not Completion.LEASE_LOST
 
 
 def fail_task(records: Database, lease: Lease) -> bool:

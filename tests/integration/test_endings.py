@@ -10,6 +10,7 @@ import pytest
 from ingest.errors import SourceNotFound, SourceUnavailable, StorageUnavailable
 from ingest.states import Status
 from storage.records import completions, files, leases
+from storage.records.completions import Completion
 from storage.records.database import Database
 from tests.integration.examples import (
     Claim,
@@ -69,7 +70,7 @@ def test_a_transaction_that_breaks_ends_nothing(
 
     def complete_and_break() -> None:
         with records.transaction() as connection:
-            assert completions.complete(connection, lease, make_file(lease), 10)
+            assert completions.complete(connection, lease, make_file(lease), 10) is Completion.DONE
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

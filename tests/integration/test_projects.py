@@ -15,6 +15,7 @@ from ingest.errors import ConflictError, DatabaseUnavailable, QuotaExceeded
 from ingest.model import Lease, Limits, Project, Task, Usage
 from ingest.states import Status
 from storage.records import claims, completions, files, keys, projects, tasks, turns
+from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.tables import files as files_table
 from storage.records.tables import projects as projects_table
@@ -239,7 +240,9 @@ def test_a_limit_that_waits_for_a_file_to_come_counts_it(
 ) -> None:
     lease = claim(make_task())
     with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
-        assert completions.complete(connection, lease, make_file(lease), FILE_BYTES)
+        assert (
+            completions.complete(connection, lease, make_file(lease), FILE_BYTES) is Completion.DONE
+        )
         setting = pool.submit(set_limits, Limits(max_stored_bytes=100))
         with pytest.raises(TimeoutError):
             setting.result(0.3)
@@ -359,7 +362,9 @@ def test_a_connection_that_dies_before_its_commit_has_counted_nothing(
 
     def die() -> None:
         with records.transaction() as dying:
-            assert completions.complete(dying, lease, make_file(lease), FILE_BYTES)
+            assert (
+                completions.complete(dying, lease, make_file(lease), FILE_BYTES) is Completion.DONE
+            )
             session = dying.execute(select(func.pg_backend_pid())).scalar_one()
             with records.transaction() as connection:
                 connection.execute(select(func.pg_terminate_backend(session, 5000)))

@@ -22,6 +22,7 @@ from ingest.formats import Kind
 from ingest.model import Project
 from storage.migrations import make_config, migrate
 from storage.records import completions, files, keys, projects
+from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.listing import Window
 from storage.records.tables import metadata, names
@@ -36,7 +37,7 @@ def test_a_file_is_read_as_it_was_written(
     lease = claim(make_task("a.mp4"))
     file = make_file(lease)
     with records.transaction() as connection:
-        assert completions.complete(connection, lease, file, 10)
+        assert completions.complete(connection, lease, file, 10) is Completion.DONE
     with records.transaction() as connection:
         found = files.get(connection, file.project_id, file.id)
         assert found is not None
@@ -56,7 +57,7 @@ def test_removing_a_file_frees_its_name(
     lease = claim(make_task("a.mp4"))
     file = make_file(lease)
     with records.transaction() as connection:
-        assert completions.complete(connection, lease, file, 10)
+        assert completions.complete(connection, lease, file, 10) is Completion.DONE
         assert files.remove(connection, "prj_other", file.id) is None
         removed = files.remove(connection, file.project_id, file.id)
         assert removed == ("prefix/folder/a.mp4", file.filesize_bytes)
@@ -68,7 +69,7 @@ def test_one_object_has_one_file(records: Database, make_task: MakeTask, claim: 
     first, second = claim(make_task()), claim(make_task())
     file = make_file(first)
     with records.transaction() as connection:
-        assert completions.complete(connection, first, file, 10)
+        assert completions.complete(connection, first, file, 10) is Completion.DONE
     same = replace(make_file(second), object_key=file.object_key)
     with pytest.raises(FileExists), records.transaction() as connection:
         completions.complete(connection, second, same, 10)
@@ -89,7 +90,7 @@ def test_files_are_listed_by_kind_and_ref(
     made[1] = replace(made[1], media=replace(MEDIA, kind=Kind.AUDIO))
     with records.transaction() as connection:
         for lease, file in zip(leases, made, strict=True):
-            assert completions.complete(connection, lease, file, 10)
+            assert completions.complete(connection, lease, file, 10) is Completion.DONE
 
         def list_ids(kind: Kind | None, ref: str | None, window: Window) -> list[str]:
             page = files.list_page(connection, project.id, kind, ref, window)

@@ -26,6 +26,7 @@ from storage.records import (
     tasks,
     uploads,
 )
+from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.signals import Signals
@@ -199,7 +200,7 @@ def test_of_a_task_that_is_complete_only_what_no_file_names_is_deleted(
     kept = _store(store, lease, f"prefix/folder/{task.file_id}.mp4")
     with records.transaction() as connection:
         file = replace(make_file(lease), object_key=kept)
-        assert completions.complete(connection, lease, file, 7)
+        assert completions.complete(connection, lease, file, 7) is Completion.DONE
 
     assert late.sweep_store() == 1
 

@@ -8,6 +8,7 @@ from sqlalchemy import select, text
 from ingest.errors import SourceUnavailable
 from ingest.model import Checkpoint, FinishedPart, Lease, Project, Task
 from storage.records import completions, decisions, tasks, uploads
+from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from storage.records.uploads import DeadUpload
@@ -173,7 +174,7 @@ def test_uploads_are_dead_when_their_tasks_need_them_no_more(
         elif end == "cancelled":
             assert decisions.cancel(connection, project.id, task.id)
         elif end == "complete":
-            assert completions.complete(connection, lease, make_file(lease), 0)
+            assert completions.complete(connection, lease, make_file(lease), 0) is Completion.DONE
     dead = [DeadUpload(task.id, 1, KEY, "upload-1")]
     expected = {"cancelled": (dead, dead), "complete": (dead, dead), "failed": ([], dead)}
     # A failed task is kept for a retry, for so long.
