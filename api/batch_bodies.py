@@ -26,7 +26,7 @@ from ingest.lists import read_rows
 _CHUNK_BYTES = 64 * 1024
 _KEPT_IN_MEMORY_BYTES = 1024 * 1024
 # Of a query, what is meant for each item.
-_OF_ITEMS = ("folder", "max_bytes", "max_attempts")
+_OF_ITEMS = ("folder", "max_bytes", "max_attempts", "if_exists")
 _Number = Annotated[int, Field(strict=False)]
 
 
@@ -44,6 +44,7 @@ class BatchQuery(BaseModel):
     folder: str | None = Field(None, description="As in `defaults` of a JSON body.")
     max_bytes: _Number | None = Field(None, description="As in `defaults` of a JSON body.")
     max_attempts: _Number | None = Field(None, description="As in `defaults` of a JSON body.")
+    if_exists: str | None = Field(None, description="As in `defaults` of a JSON body.")
 
 
 @contextmanager

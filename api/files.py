@@ -32,7 +32,7 @@ from ingest.errors import (
 )
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
-from ingest.model import Task
+from ingest.model import IfExists, Task
 from ingest.resources import DeletedResource
 from ingest.states import Status
 from storage.records import files, projects
@@ -65,6 +65,7 @@ _NO_FILE = "There is no such file in this project."
     "`Prefer: wait=…` says, at once with `Prefer: respond-async`; 422 with the task's error if the "
     "ingest failed.",
     {
+        200: FileAnswer,
         201: FileAnswer,
         202: TaskAnswer,
         400: None,
@@ -79,21 +80,23 @@ def create(asked: FileRequest) -> Response:
     """Ingest and wait; the work is a worker's."""
     services = get_services()
     limit_s, applied = read_preference(services.settings.sync_timeout_s)
-    task = create_task(services, get_project(), services.planner.make_order(asked))
-    task = wait_for_end(services, task, limit_s)
-    response = _answer(services, task)
+    order = services.planner.make_order(asked)
+    if_exists = asked.if_exists or IfExists.ERROR
+    ordered = create_task(services, get_project(), order, if_exists=if_exists)
+    task = wait_for_end(services, ordered.task, limit_s)
+    response = _answer(services, task, 200 if ordered.was_there else 201)
     if applied is not None:
         response.headers["Preference-Applied"] = applied
     return response
 
 
-def _answer(services: Services, task: Task) -> Response:
+def _answer(services: Services, task: Task, made: int) -> Response:
     if task.status is Status.COMPLETE:
         with services.database.transaction() as connection:
             file = files.get(connection, task.project_id, task.file_id)
         if file is not None:
             path = f"/files/{file.id}"
-            return build_object(show(services, file), path, 201, {"Location": make_link(path)})
+            return build_object(show(services, file), path, made, {"Location": make_link(path)})
     task_path = f"/tasks/{task.id}"
     if task.status in {Status.FAILED, Status.CANCELLED}:
         error = task.error or Failure("internal_error", "The ingest failed.", retryable=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from flask import g
 from sqlalchemy import Connection
@@ -13,20 +14,37 @@ from api.idempotency import find_made, note_made
 from api.queue import Room
 from api.receivers import ensure_project_secret
 from api.services import Services
-from ingest.errors import DatabaseUnavailable, QuotaExceeded, RedisUnavailable
+from ingest.errors import DatabaseUnavailable, FileExists, QuotaExceeded, RedisUnavailable
 from ingest.ids import Prefix
 from ingest.logs import get_logger
-from ingest.model import Attempt, File, Order, Project, Task, Transfer
+from ingest.model import Attempt, File, IfExists, Order, Project, Task, Transfer
+from ingest.naming import make_key
 from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
 from ingest.urls import parse_order_url
-from storage.records import files, lookups, media, projects, tasks, wakeups
+from storage.records import files, lookups, media, names, projects, tasks, wakeups
+
+# How often somebody else may be quicker.
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A task that was asked for; ``was_there``: the one that has the name already."""
+
+    task: Task
+    was_there: bool = False
 
 
 def create_task(
-    services: Services, project: Project, order: Order, *, max_attempts: int | None = None
-) -> Task:
+    services: Services,
+    project: Project,
+    order: Order,
+    *,
+    max_attempts: int | None = None,
+    if_exists: IfExists = IfExists.ERROR,
+) -> Ordered:
     """Commit a task, then wake a worker if none waits before it, or nudge the dispatcher.
 
     A task that this request has made before (:mod:`api.idempotency`) is returned as it is.
@@ -35,7 +53,7 @@ def create_task(
         max_attempts: None for the number in the settings.
 
     Raises:
-        FileExists: the name is taken.
+        FileExists: the name is taken, and that is not to be helped.
         QuotaExceeded: the project stores as much as it may.
         FieldInvalid: folder and filename make a key that is too long, in another's place or where a
             connection reads; no connection of the project reads the URL; or the media is none.
@@ -47,7 +65,35 @@ def create_task(
         with services.database.transaction() as connection:
             before = lookups.get(connection, project.id, made)
         if before is not None:
-            return before
+            return Ordered(before)
+    for _ in range(_MOST_NAMES):
+        try:
+            return Ordered(_create(services, project, order, max_attempts))
+        except FileExists as error:
+            if if_exists is IfExists.ERROR or order.filename is None:
+                raise
+            taken = error
+        # Whoever has the name may be gone meanwhile, and who takes the next one be quicker.
+        with services.database.transaction() as connection:
+            if if_exists is IfExists.SKIP:
+                there = _find_there(connection, project, order)
+                if there is not None:
+                    return Ordered(there, was_there=True)
+            else:
+                free = names.list_free(connection, project, order.folder, order.filename, 1)
+                if not free:
+                    raise taken
+                order = replace(order, filename=free[0])
+    raise taken
+
+
+def _find_there(connection: Connection, project: Project, order: Order) -> Task | None:
+    key = make_key(project.key_prefix, order.folder, str(order.filename))
+    holder = names.find_holder(connection, project.id, key)
+    return None if holder is None else lookups.get(connection, project.id, holder)
+
+
+def _create(services: Services, project: Project, order: Order, max_attempts: int | None) -> Task:
     if g.access.is_full:
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     services.planner.check_connection(project, parse_order_url(order.url))

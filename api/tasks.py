@@ -18,7 +18,7 @@ from api.waiting import wait_for_end
 from ingest.errors import ConflictError, NotFound
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
-from ingest.model import Project, Task
+from ingest.model import IfExists, Project, Task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
 from ingest.urls import parse_order_url
@@ -35,15 +35,23 @@ blueprint.before_request(admit)
     blueprint,
     "Create an ingest task",
     "Answers at once; read the task again for progress, or use `POST /files` to wait.",
-    {201: TaskAnswer, 400: None, 409: None, 413: None, 415: None, 422: None, 503: None},
-)
+    {200: TaskAnswer, 201: TaskAnswer, 400: None, 409: None, 413: None, 415: None, 422: None,
+     503: None},
+)  # fmt: skip
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""
     services = get_services()
     order = services.planner.make_order(asked)
-    task = create_task(services, get_project(), order, max_attempts=asked.max_attempts)
-    path = f"/tasks/{task.id}"
-    return build_object(show_tasks(services, [task])[0], path, 201, {"Location": make_link(path)})
+    ordered = create_task(
+        services,
+        get_project(),
+        order,
+        max_attempts=asked.max_attempts,
+        if_exists=asked.if_exists or IfExists.ERROR,
+    )
+    path, status = f"/tasks/{ordered.task.id}", 200 if ordered.was_there else 201
+    shown = show_tasks(services, [ordered.task])[0]
+    return build_object(shown, path, status, {"Location": make_link(path)})
 
 
 @blueprint.get("/tasks/<task_id>")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
+from ingest.model import IfExists
 from ingest.order_fields import Folder, Metadata, SourceHeaders, Strict, Text
 from ingest.order_requests import QueuedRequest
 
@@ -28,6 +29,9 @@ class BatchDefaults(Strict):
     priority: int | None = Field(None, ge=-10, le=10, description="As of an item.")
     max_attempts: int | None = Field(None, ge=1, le=100, description="As of an item.")
     webhook_url: str | None = Field(None, description="As of an item.")
+    if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
+        None, description="As of an item."
+    )
 
 
 class BatchOptions(Strict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from ingest.errors import Failure
@@ -69,6 +70,14 @@ class Order:
     sealed_headers: bytes | None = None
     webhook_url: str | None = None
     media_id: str | None = None
+
+
+class IfExists(StrEnum):
+    """What becomes of an order whose name is taken: nothing, another name, or what is there."""
+
+    ERROR = "error"
+    RENAME = "rename"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,17 @@ def make_key(key_prefix: str, folder: str | None, filename: str, *, param: str =
     return key
 
 
+def number_name(filename: str, number: int) -> str:
+    """Return a filename with a number before its extension (``a-2.mp4``), cut short if need be."""
+    stem, extension = posixpath.splitext(filename)
+    end = f"-{number}{extension}"
+    room = MAX_SEGMENT_BYTES - len(end.encode())
+    if room < 1:
+        # All of it is what looks like an extension.
+        return _shorten(filename[: MAX_SEGMENT_BYTES // 4]) + f"-{number}"
+    return stem.encode()[:room].decode(errors="ignore").rstrip() + end
+
+
 def clean_name(text: str) -> str | None:
     """Return a harmless file name from the last part of what a source claims, or None.
 

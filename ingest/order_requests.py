@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
-from ingest.model import Order
+from ingest.model import IfExists, Order
 from ingest.order_fields import (
     Checksum,
     Filename,
@@ -39,6 +41,11 @@ class OrderRequest(Strict):
     )
     ref: Text | None = Field(
         None, min_length=1, max_length=255, description="Your own id for it; lists filter by it."
+    )
+    if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
+        None,
+        description="Where a file or a task has the name: `error` (without it) refuses, `rename` "
+        "puts a number before the extension, `skip` answers with what is there.",
     )
     media_id: MediaId | None = Field(
         None,

@@ -7,8 +7,8 @@ Invariants: it is read as a stream, some hundreds of rows at a time; a row that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 from sqlalchemy import Connection
@@ -16,20 +16,30 @@ from sqlalchemy import Connection
 from ingest.batch_requests import BatchItem, BatchOptions
 from ingest.batches import Reject
 from ingest.complaints import explain_invalid
-from ingest.errors import BodyTooLarge, FieldInvalid, HeadraceError, IngestError, RequestError
+from ingest.errors import (
+    BodyTooLarge,
+    FieldInvalid,
+    FileExists,
+    HeadraceError,
+    IngestError,
+    RequestError,
+)
 from ingest.ids import Prefix, make_id
 from ingest.list_rows import ListRow
-from ingest.model import Project
+from ingest.model import IfExists, Project
+from ingest.naming import make_key
 from ingest.signed_urls import find_expiry, name_host
 from ingest.urls import parse_order_url
 from storage.planning import Planner
-from storage.records import batch_loading, batches, media, projects
+from storage.records import batch_loading, batches, media, names, projects
 from storage.records.batch_loading import PlannedTask
 from storage.records.tasks import explain_taken
 
 # Of a batch: those that are kept. All are counted.
 MOST_REJECTS = 10_000
 _ROWS_AT_ONCE = 1000
+# How often names may be taken that were free a moment ago.
+_MOST_NAMES = 5
 _SHOWN_CHARS = 2000
 
 
@@ -79,6 +89,8 @@ class Intake:
         # Whether a media is this project's, for those that were asked for.
         self._media: dict[str, bool] = {}
         self._signs = False
+        # Then it may come to nothing, and all is as it should be.
+        self._has_skipped = False
 
     def take(self, rows: Iterable[ListRow]) -> Taken:
         """Write the batch down, unless it is a dry run.
@@ -100,7 +112,7 @@ class Intake:
             self._add(row)
         self._load()
         taken = self._taken
-        if not taken.total:
+        if not taken.total and not self._has_skipped:
             raise self._say_that_nothing_is_left(count)
         if self._options.dry_run:
             savepoint.rollback()
@@ -139,6 +151,7 @@ class Intake:
             url_expires=find_expiry(order.url),
             max_attempts=asked.max_attempts or self._max_attempts,
             object_key=name,
+            if_exists=asked.if_exists or IfExists.ERROR,
         )
 
     def _check_media(self, media_id: str | None) -> None:
@@ -162,18 +175,53 @@ class Intake:
         if not self._signs and any(row.order.webhook_url for row in waiting):
             self._ensure_secret()
             self._signs = True
-        taken = batch_loading.load(
-            self._connection, self._project.id, self._taken.batch_id, self._request_id, waiting
-        )
-        self._taken.total += len(waiting) - len(taken)
+        for _ in range(_MOST_NAMES):
+            taken = batch_loading.load(
+                self._connection, self._project.id, self._taken.batch_id, self._request_id, waiting
+            )
+            self._taken.total += len(waiting) - len(taken)
+            waiting = self._rename([row for row in waiting if row.line in taken])
+            if not waiting:
+                return
         for row in waiting:
-            if row.line in taken and row.object_key is not None:
-                self._reject(row.line, {"url": row.order.url}, explain_taken(row.object_key))
+            self._reject_taken(row)
+
+    def _rename(self, taken: Sequence[PlannedTask]) -> list[PlannedTask]:
+        """Return those whose names are taken under others that are free now; reject the rest."""
+        by_name: dict[tuple[str | None, str], list[PlannedTask]] = {}
+        for row in taken:
+            if row.if_exists is IfExists.RENAME and row.order.filename is not None:
+                name = (row.order.folder, row.order.filename)
+                by_name.setdefault(name, []).append(row)
+            else:
+                self._reject_taken(row)
+        renamed: list[PlannedTask] = []
+        for (folder, filename), rows in by_name.items():
+            free = names.list_free(self._connection, self._project, folder, filename, len(rows))
+            for row, new in zip(rows, free, strict=False):
+                key = make_key(self._project.key_prefix, folder, new)
+                order = replace(row.order, filename=new)
+                renamed.append(replace(row, order=order, object_key=key))
+            for row in rows[len(free) :]:
+                self._reject_taken(row)
+        return renamed
+
+    def _reject_taken(self, row: PlannedTask) -> None:
+        error, fields = explain_taken(str(row.object_key)), {"url": row.order.url}
+        if row.if_exists is IfExists.SKIP:
+            error = FileExists(f"'{row.object_key}' is there already; the row is skipped.")
+            self._has_skipped = True
+        self._reject(row.line, fields, error, aborts=row.if_exists is not IfExists.SKIP)
 
     def _reject(
-        self, line: int, fields: Mapping[str, object] | None, error: RequestError | IngestError
+        self,
+        line: int,
+        fields: Mapping[str, object] | None,
+        error: RequestError | IngestError,
+        *,
+        aborts: bool = True,
     ) -> None:
-        if self._options.on_error == "abort":
+        if aborts and self._options.on_error == "abort":
             raise _say_line(line, error)
         taken = self._taken
         taken.rejected += 1

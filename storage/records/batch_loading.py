@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from ingest.ids import Prefix, make_ids
-from ingest.model import Order
+from ingest.model import IfExists, Order
 
 # As PostgreSQL calls the types of the columns. JSON goes as text: an array of it is read twice.
 _TYPES = {
@@ -52,7 +52,8 @@ _LOAD = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class PlannedTask:
-    """A task that is to be made; ``object_key`` is the name to reserve for it, if it has one."""
+    """A task that is to be made; ``object_key`` is the name to reserve for it, if it has one, and
+    ``if_exists`` what is done if that is taken."""
 
     line: int
     order: Order
@@ -60,6 +61,7 @@ class PlannedTask:
     url_expires: datetime | None
     max_attempts: int
     object_key: str | None
+    if_exists: IfExists = IfExists.ERROR
 
 
 def load(

@@ -416,3 +416,38 @@ def test_a_media_without_files_is_not_there(api: Api, picture_url: str) -> None:
     read_object(api.delete(f"/files/{file['id']}"))
     for media_id in (file["media_id"], UNKNOWN, "none"):
         read_error(api.get(f"/media/{media_id}"), 404, "not_found")
+
+
+def _ask_for(api: Api, path: str, order: JsonDict) -> tuple[int, JsonDict]:
+    """Order something; return the status and the file's name and id, once it is there."""
+    answer = api.post(path, {"kind": "ingest", **order} if path == "/tasks" else order)
+    data = read_object(answer, answer.status_code)
+    file = data if path == "/files" else cast("JsonDict", _wait(api, data["id"])["output"])
+    return answer.status_code, file
+
+
+@pytest.mark.parametrize("path", ["/files", "/tasks"])
+def test_a_name_that_is_taken_gets_a_number_or_is_answered_with_what_has_it(
+    path: str, api: Api, picture_url: str
+) -> None:
+    order: JsonDict = {"url": picture_url, "folder": f"exists{path}", "filename": "a.b.jpg"}
+    status, first = _ask_for(api, path, order)
+    assert (status, first["filename"]) == (201, "a.b.jpg")
+    for number in (1, 2):
+        status, renamed = _ask_for(api, path, {**order, "if_exists": "rename"})
+        assert (status, renamed["filename"]) == (201, f"a.b-{number}.jpg")
+    status, skipped = _ask_for(api, path, {**order, "if_exists": "skip"})
+    assert (status, skipped["id"]) == (200, first["id"])
+    read_object(api.delete(f"/files/{first['id']}"))
+    status, again = _ask_for(api, path, {**order, "if_exists": "skip"})
+    assert (status, again["filename"], again["id"] == first["id"]) == (201, "a.b.jpg", False)
+    for refused in ("error", None):
+        answer = api.post("/files", {**order, "if_exists": refused})
+        read_error(answer, 409, "file_exists")
+    read_error(api.post("/files", {**order, "if_exists": "overwrit"}), 422, "field_invalid")
+
+
+def test_what_has_no_name_is_made_whatever_exists(api: Api, picture_url: str) -> None:
+    for if_exists in ("rename", "skip", "error"):
+        order: JsonDict = {"url": picture_url, "if_exists": if_exists}
+        assert _ask_for(api, "/files", order)[0] == 201

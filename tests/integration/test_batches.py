@@ -537,3 +537,31 @@ def test_of_two_batches_with_the_same_names_one_has_them_all(
     for thread in threads:
         thread.join(20)
     assert sorted(taken) == [0, 300]
+
+
+def test_items_whose_names_are_taken_get_numbers_or_are_skipped(
+    records: Database, project: Project, take: Take, make_task: MakeTask
+) -> None:
+    make_task("a.mp4")
+    named = {**ROW, "folder": "folder", "filename": "a.mp4"}
+    renamed = take([{**named, "if_exists": "rename"}] * 700)
+    assert (renamed.total, renamed.rejected) == (700, 0)
+    with records.transaction() as connection:
+        query = select(tasks_table.c.filename).where(tasks_table.c.batch_id == renamed.id)
+        found = set(connection.execute(query).scalars())
+    assert found == {f"a-{number}.mp4" for number in range(1, 701)}
+    skipped = take([named, {**named, "filename": "b.mp4"}, {**named, "if_exists": "error"}],
+                   defaults={"if_exists": "skip"})  # fmt: skip
+    assert [task.batch_line for task in _list(records, project, skipped)] == [2]
+    assert ["skipped" in one.error.message for one in skipped.rejects] == [True, False]
+
+
+def test_a_list_of_which_all_is_there_is_over_at_once(
+    records: Database, project: Project, take: Take, make_task: MakeTask
+) -> None:
+    make_task("a.mp4")
+    row = {**ROW, "folder": "folder", "filename": "a.mp4", "if_exists": "skip"}
+    batch = take([row], on_error="abort")
+    assert (batch.total, batch.rejected) == (0, 1)
+    assert _follow(records) == [batch.id]
+    assert _read(records, project, batch.id).status is BatchStatus.COMPLETE

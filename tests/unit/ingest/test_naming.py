@@ -20,6 +20,7 @@ from ingest.naming import (
     clean_source_name,
     make_disposition,
     make_key,
+    number_name,
 )
 from ingest.urls import parse_source_url
 
@@ -355,3 +356,31 @@ def test_a_disposition_is_one_header_whatever_the_name(name: str) -> None:
     assert header.isprintable()
     assert header.count('"') == 2
     assert header.count(";") == 2 + header.split('"')[1].count(";")
+
+
+@pytest.mark.parametrize(
+    ("filename", "numbered"),
+    [
+        ("a.mp4", "a-7.mp4"),
+        ("a", "a-7"),
+        ("a.tar.gz", "a.tar-7.gz"),
+        (".hidden", ".hidden-7"),
+        ("ä" * 120 + ".mp4", "ä" * 120 + "-7.mp4"),
+        ("ä" * 125 + ".mp4", "ä" * 124 + "-7.mp4"),
+        ("a b" * 83 + " .mp4", "a b" * 83 + "-7.mp4"),
+    ],
+)
+def test_a_number_stands_before_the_extension_and_the_name_stays_short_enough(
+    filename: str, numbered: str
+) -> None:
+    assert number_name(filename, 7) == numbered
+    assert check_filename(number_name(filename, 7)) == numbered
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(1, 20_000))
+def test_whatever_name_was_taken_is_one_with_a_number(filename: str, number: int) -> None:
+    try:
+        taken = check_filename(filename)
+    except FieldInvalid:
+        return
+    assert check_filename(number_name(taken, number))
