@@ -32,6 +32,7 @@ class EventType(StrEnum):
     TASK_RETRYING = "task.retrying"
     BATCH_CREATED = "batch.created"
     BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
     BATCH_CANCELLED = "batch.cancelled"
     FILE_CREATED = "file.created"
     FILE_UPDATED = "file.updated"
@@ -47,6 +48,7 @@ ENDS = frozenset(
         EventType.TASK_FAILED,
         EventType.TASK_CANCELLED,
         EventType.BATCH_COMPLETED,
+        EventType.BATCH_FAILED,
         EventType.BATCH_CANCELLED,
     }
 )

@@ -63,7 +63,7 @@ _FINISH = text(f"""
         WHEN '{BatchStatus.CANCELLED}' THEN status ELSE '{BatchStatus.COMPLETE}' END
     WHERE id = ANY(:ids) AND {_ALL_ENDED}
         AND NOT EXISTS (SELECT FROM batch_tallies WHERE batch_id = batches.id)
-    RETURNING id, status
+    RETURNING id, status, failed
 """).bindparams(bindparam("ids", type_=ARRAY(String)))  # noqa: S608 - constants
 
 
@@ -105,7 +105,8 @@ def finish(connection: Connection) -> Sequence[str]:
         return ids
     over = connection.execute(_FINISH, {"ids": ids}).all()
     for row in over:
-        was_cancelled = row.status == BatchStatus.CANCELLED
-        event = EventType.BATCH_CANCELLED if was_cancelled else EventType.BATCH_COMPLETED
+        event = EventType.BATCH_FAILED if row.failed else EventType.BATCH_COMPLETED
+        if row.status == BatchStatus.CANCELLED:
+            event = EventType.BATCH_CANCELLED
         outbox.tell_batch(connection, event, row.id)
     return [row.id for row in over]

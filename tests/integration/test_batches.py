@@ -291,7 +291,7 @@ def test_counts_are_right_at_any_moment_and_the_end_is_told_once(
     assert found.stored_bytes == 10
     assert _count(records, project, batch) == (0, 0, 1, 1, 2)
     assert _list_events(records, project, batch.id) == [
-        EventType.BATCH_CREATED, EventType.BATCH_COMPLETED
+        EventType.BATCH_CREATED, EventType.BATCH_FAILED
     ]  # fmt: skip
 
 
@@ -484,7 +484,7 @@ def test_what_failed_of_a_batch_is_retried_and_the_rest_left_alone(
         assert complete_task(records, _claim(records, task))
     assert _follow(records) == [batch.id]
     assert _list_events(records, project, batch.id) == [
-        EventType.BATCH_CREATED, EventType.BATCH_COMPLETED, EventType.BATCH_COMPLETED
+        EventType.BATCH_CREATED, EventType.BATCH_FAILED, EventType.BATCH_FAILED
     ]  # fmt: skip
 
 
