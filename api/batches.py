@@ -26,7 +26,6 @@ from ingest.logs import get_logger
 from ingest.model import Project
 from storage.batch_intake import Intake
 from storage.records import batches, lookups
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("batches", __name__, tag="Batches")
 blueprint.before_request(admit_list)
@@ -93,7 +92,7 @@ def read(batch_id: str) -> Response:
 @describe(blueprint, "List batches", "Newest first.", {200: BatchListAnswer, 422: None})
 def list_all(asked: BatchListing) -> Response:
     """Answer with one page of batches."""
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     narrowed = batches.BatchFilter(asked.status, asked.ref)
     with get_services().database.transaction() as connection:
         page = batches.list_page(connection, get_project().id, narrowed, window)
@@ -112,7 +111,7 @@ def list_all(asked: BatchListing) -> Response:
 def list_tasks(batch_id: str, asked: BatchTaskListing) -> Response:
     """Answer with one page of a batch's tasks."""
     services, project = get_services(), get_project()
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     narrowed = lookups.TaskFilter(status=asked.status, ref=asked.ref, batch_id=batch_id)
     with services.database.transaction() as connection:
         find_batch(connection, project, batch_id)

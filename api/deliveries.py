@@ -23,7 +23,6 @@ from ingest.webhook_resources import show_delivery
 from ingest.webhooks import Delivery, EndpointStatus
 from storage.records import deliveries
 from storage.records.deliveries import MOST_REPLAYED, Missed
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("deliveries", __name__, tag="Webhooks")
 blueprint.before_request(admit)
@@ -49,7 +48,7 @@ def read(delivery_id: str) -> Response:
 def list_all(asked: DeliveryListing) -> Response:
     """Answer with one page of deliveries."""
     narrowed = deliveries.DeliveryFilter(asked.endpoint_id, asked.event_id, asked.status)
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with get_services().database.transaction() as connection:
         page = deliveries.list_page(connection, get_project().id, narrowed, window)
     ids = [delivery.id for delivery in page.items]

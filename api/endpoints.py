@@ -25,7 +25,6 @@ from ingest.model import Project
 from ingest.webhook_resources import show_endpoint
 from ingest.webhooks import Endpoint
 from storage.records import endpoints
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("endpoints", __name__, tag="Webhooks")
 blueprint.before_request(admit_changes)
@@ -81,7 +80,7 @@ def read(endpoint_id: str) -> Response:
 @describe(blueprint, "List endpoints", "Newest first.", {200: EndpointListAnswer, 422: None})
 def list_all(asked: EndpointListing) -> Response:
     """Answer with one page of endpoints."""
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with get_services().database.transaction() as connection:
         page = endpoints.list_page(connection, get_project().id, window)
     ids = [endpoint.id for endpoint in page.items]

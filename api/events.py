@@ -19,7 +19,6 @@ from ingest.errors import NotFound
 from ingest.ids import Prefix, is_id
 from ingest.webhook_resources import show_event
 from storage.records import events
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("events", __name__, tag="Events")
 blueprint.before_request(admit)
@@ -50,7 +49,7 @@ def read(event_id: str) -> Response:
 def list_all(asked: EventListing) -> Response:
     """Answer with one page of events."""
     services = get_services()
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with services.database.transaction() as connection:
         page = events.list_page(
             connection,

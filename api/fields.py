@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 
 from ingest.events import check_topics
 from ingest.order_fields import let_name
+from storage.records import listing
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CURSOR = r"^[a-z]{2,8}_[0-9a-z]{26}$"
@@ -31,6 +32,15 @@ class Window(BaseModel):
     limit: int = Field(20, ge=1, le=100, description="Items per page.")
     after: str | None = Field(None, pattern=_CURSOR, description="Go on after this id (older).")
     before: str | None = Field(None, pattern=_CURSOR, description="Go back before this id (newer).")
+    sort: Literal["-created", "created"] = Field(
+        "-created", description="Newest first, or oldest first; `after` goes on in that direction."
+    )
+
+    def to_window(self) -> listing.Window:
+        """Return what is asked for in the words of the records."""
+        return listing.Window(
+            self.page, self.limit, self.after, self.before, ascending=self.sort == "created"
+        )
 
 
 def _require_moment(value: object) -> object:

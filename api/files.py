@@ -36,7 +36,6 @@ from ingest.model import IfExists, Task
 from ingest.resources import DeletedResource
 from ingest.states import Status
 from storage.records import files, projects
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("files", __name__, tag="Files")
 blueprint.before_request(admit)
@@ -133,7 +132,7 @@ def read(file_id: str) -> Response:
 def list_all(asked: FileListing) -> Response:
     """Answer with one page of files."""
     services = get_services()
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with services.database.transaction() as connection:
         page = files.list_page(connection, get_project().id, asked.kind, asked.ref, window)
     ids = [file.id for file in page.items]

@@ -20,7 +20,6 @@ from ingest.errors import FieldInvalid, NotFound
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
 from storage.records import keys
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("keys", __name__, tag="Keys")
 blueprint.before_request(admit_admin)
@@ -66,7 +65,7 @@ def read(key_id: str) -> Response:
 )
 def list_all(asked: KeyListing) -> Response:
     """Answer with one page of keys."""
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with get_services().database.transaction() as connection:
         page = keys.list_page(connection, get_project().id, window)
     ids = [key.id for key in page.items]

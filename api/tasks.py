@@ -23,7 +23,6 @@ from ingest.signed_urls import find_expiry
 from ingest.states import Status
 from ingest.urls import parse_order_url
 from storage.records import decisions, lookups
-from storage.records.listing import Window
 
 blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
 blueprint.before_request(admit)
@@ -120,7 +119,7 @@ def list_all(asked: TaskListing) -> Response:
         created_until=asked.created_until,
         batch_id=asked.batch_id,
     )
-    window = Window(asked.page, asked.limit, asked.after, asked.before)
+    window = asked.to_window()
     with services.database.transaction() as connection:
         page = lookups.list_page(connection, get_project().id, narrowed, window)
     ids = [task.id for task in page.items]

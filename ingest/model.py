@@ -253,8 +253,8 @@ class File:
 class Page(Generic[T]):
     """One page of a list.
 
-    ``total`` counts the whole list; ``newer`` and ``older`` say whether it goes on beyond what is
-    on this page.
+    ``total`` counts the whole list; ``newer`` and ``older`` say whether it goes on before and
+    behind what is on this page.
     """
 
     items: Sequence[T]

@@ -54,7 +54,6 @@ _READ = text("""
         FROM batch_tallies WHERE batch_id = batch.id
     ) AS noted
     WHERE batch.id = ANY(:ids) AND batch.project_id = :project_id
-    ORDER BY batch.id DESC
 """).bindparams(bindparam("ids", type_=ARRAY(String)))
 
 
@@ -217,7 +216,8 @@ def to_batch(row: Row[tuple[object, ...]]) -> Batch:
 
 def _read(connection: Connection, project_id: str, ids: Sequence[str]) -> Sequence[Batch]:
     rows = connection.execute(_READ, {"ids": list(ids), "project_id": project_id})
-    return [_add_notes(to_batch(row), row) for row in rows]
+    found = {row.id: _add_notes(to_batch(row), row) for row in rows}
+    return [found[one] for one in ids if one in found]
 
 
 def _add_notes(batch: Batch, row: Row[tuple[object, ...]]) -> Batch:

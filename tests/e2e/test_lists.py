@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.api import Api, read_list, read_object
+from tests.support.api import Api, read_error, read_list, read_object
 from tests.support.origin import Origin
 from tests.support.waiting import wait_until
 
@@ -122,6 +122,32 @@ def test_links_by_cursor_are_null_at_the_ends(project: Api) -> None:
         (f"limit=3&before={newest}", "prev"),
     ):
         assert read_list(project.get(f"/tasks?{query}"))[2][rel] is None, query
+
+
+def test_a_list_is_read_from_its_oldest_end_too(project: Api) -> None:
+    oldest_first = list(reversed(_list_ids(project, "/tasks")))
+    assert _list_ids(project, "/tasks?sort=created") == oldest_first
+    assert _list_ids(project, "/tasks?sort=-created") == oldest_first[::-1]
+    assert _join(_walk(project, "/tasks?sort=created&limit=2", "next")) == oldest_first
+    first = oldest_first[0]
+    by_cursor = _walk(project, f"/tasks?sort=created&limit=2&after={first}", "next")
+    assert _join(by_cursor) == oldest_first[1:]
+    last = oldest_first[-1]
+    back = _walk(project, f"/tasks?sort=created&limit=2&before={last}", "prev")
+    assert _join(back[::-1]) == oldest_first[:-1]
+    _, _, links = read_list(project.get(f"/tasks?sort=created&limit=3&before={oldest_first[3]}"))
+    assert links["prev"] is None
+    assert str(links["next"]).endswith(f"sort=created&limit=3&after={oldest_first[2]}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/files", "/tasks", "/batches", "/webhooks/endpoints", "/webhooks/deliveries", "/events"],
+)
+def test_every_list_takes_an_order_and_no_other(path: str, project: Api) -> None:
+    newest_first = _list_ids(project, f"{path}?limit=100")
+    assert _list_ids(project, f"{path}?limit=100&sort=created") == newest_first[::-1]
+    assert read_error(project.get(f"{path}?sort=size"), 422, "field_invalid")["param"] == "sort"
 
 
 def test_a_cursor_need_not_be_there_any_more(project: Api) -> None:
