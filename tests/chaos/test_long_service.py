@@ -71,7 +71,7 @@ def lone_rig(tmp_path: Path, media_folder: Path) -> Iterator[Rig]:
 def test_r12_thousands_of_ingests_leave_memory_and_descriptors_where_they_were(
     lone_rig: Rig, scale: Scale, figures: Figures
 ) -> None:
-    rig, count = lone_rig, scale.pick(300, 5000)
+    rig, count = lone_rig, scale.pick(100, 5000)
     with figures.row("R12", f"{count} mixed ingests in a worker that has done 100") as row:
         pid = rig.stack.processes["worker"]
         _serve(row, rig, _FIRST_MIX, 100, scale)

@@ -77,7 +77,7 @@ def test_an_id_that_is_none_is_404(name: str, wrong: str, api: Api) -> None:
         ("PUT", "/files", "GET, HEAD, OPTIONS, POST"),
         ("DELETE", "/files", "GET, HEAD, OPTIONS, POST"),
         ("PATCH", "/tasks", "GET, HEAD, OPTIONS, POST"),
-        ("POST", "/files/x", "DELETE, GET, HEAD, OPTIONS"),
+        ("POST", "/files/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
         ("DELETE", "/tasks/x", "GET, HEAD, OPTIONS, PATCH"),
         ("GET", "/tasks/x/cancel", "OPTIONS, POST"),
         ("PATCH", "/tasks/x/retry", "OPTIONS, POST"),
