@@ -69,9 +69,10 @@ def retry(task_id: str) -> Response:
     services, project = get_services(), get_project()
     room = services.queue.look()
     with services.database.transaction() as connection:
-        order = find_task(connection, project, task_id).order
-        name = plan_name(services, connection, project, order)
-        wakes = may_wake(connection, project, room)
+        before = find_task(connection, project, task_id)
+        name = plan_name(services, connection, project, before.order)
+        # How many of a batch may run is the dispatcher's to know.
+        wakes = before.batch_id is None and may_wake(connection, project, room)
         task = decisions.reopen(connection, project.id, task_id, name, woken=wakes)
         if task is None:
             status = find_task(connection, project, task_id).status

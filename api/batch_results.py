@@ -22,8 +22,10 @@ from api.documents import describe
 from api.ingests import show
 from api.services import Services, get_services
 from ingest.batches import Batch, Reject
+from ingest.errors import RateLimited
 from ingest.resources import show_time_or_none
 from storage.records import batches
+from storage.records.batch_loading import find_beginning
 from storage.records.results import Result, read_results
 
 blueprint = APIBlueprint("batch_results", __name__, tag="Batches")
@@ -70,6 +72,9 @@ def _stream(
     services = get_services()
     with services.database.transaction() as connection:
         batch = find_batch(connection, get_project(), batch_id)
+    # Whoever reads slowly holds a thread, and some are to be left for those who only ask.
+    if not services.waiters.acquire(blocking=False):
+        raise RateLimited("As many downloads run here as may; ask again.", retry_after_s=5)
     rows = (
         row
         for _, row in heapq.merge(
@@ -77,12 +82,13 @@ def _stream(
         )
     )
     response = Response(stream_with_context(write(rows)), content_type=content_type)
+    response.call_on_close(services.waiters.release)
     response.headers["Content-Disposition"] = f'attachment; filename="{batch.id}.{suffix}"'
     return response
 
 
 def _read_tasks(services: Services, batch: Batch) -> Iterator[tuple[int, _Row]]:
-    after = ""
+    after = find_beginning(batch.id)
     while True:
         with services.database.transaction() as connection:
             found = read_results(connection, batch.id, after, _ROWS_AT_ONCE)

@@ -12,7 +12,7 @@ from api.auth import get_project
 from api.batch_bodies import BatchQuery, open_list
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
-from api.idempotency import find_made, note_made
+from api.idempotency import find_made, make_renewal, note_made
 from api.ingests import show_tasks
 from api.receivers import ensure_project_secret
 from api.schemas import BatchListing, BatchTaskListing
@@ -46,8 +46,6 @@ blueprint.before_request(admit_list)
 def create(query: BatchQuery) -> Response:
     """Write all tasks of a list down, or none."""
     services, project = get_services(), get_project()
-    if g.access.is_full:
-        raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     with (
         open_list(query, services.settings.batch_max_bytes) as (options, rows),
         services.database.transaction() as connection,
@@ -55,6 +53,10 @@ def create(query: BatchQuery) -> Response:
         made = find_made(Prefix.BATCH)
         if made is not None:
             return _show_made(find_batch(connection, project, made))
+        if g.access.is_full:
+            raise QuotaExceeded(
+                "The project stores as much as it may. Delete files, or ask for more."
+            )
         intake = _make_intake(services, connection, project, options)
         taken = intake.take(rows)
         if options.dry_run:
@@ -152,4 +154,5 @@ def _make_intake(
         most_rows=settings.batch_max_rows,
         max_attempts=settings.max_attempts,
         ensure_secret=lambda: ensure_project_secret(services, connection, project),
+        keep_alive=make_renewal(),
     )

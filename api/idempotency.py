@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Callable
 
 from flask import Response, g, request
 from sqlalchemy import Connection
@@ -35,6 +36,7 @@ _KEPT_HEADERS = ("Content-Type", "Content-Version", "Location", "Retry-After", "
 _LOOK_EVERY_S, _WAIT_S = 0.05, 5.0
 # Beyond what a request may wait for an ingest.
 _SLACK_S = 30.0
+_RENEWED_EVERY_S = 10.0
 
 
 class Replay(Exception):
@@ -93,6 +95,23 @@ def note_made(connection: Connection, made: str) -> None:
     mine: IdempotencyKey | None = g.get("idempotency_key")
     if mine is not None and not idempotency.note_made(connection, mine, made):
         raise ConflictError(f"Another request with this {HEADER} was quicker.")
+
+
+def make_renewal() -> Callable[[], None]:
+    """Return what keeps this request's key its own while it works for long."""
+    mine: IdempotencyKey | None = g.get("idempotency_key")
+    services, renewed = get_services(), time.monotonic()
+
+    def renew() -> None:
+        nonlocal renewed
+        if mine is None or time.monotonic() - renewed < _RENEWED_EVERY_S:
+            return
+        lease_s = services.settings.sync_timeout_s + _SLACK_S
+        with services.database.transaction() as connection:
+            idempotency.renew(connection, mine, lease_s)
+        renewed = time.monotonic()
+
+    return renew
 
 
 def find_made(prefix: Prefix) -> str | None:

@@ -24,10 +24,11 @@ def read_preference(most_s: float) -> tuple[float, str | None]:
         The second value is for ``Preference-Applied``; None where nothing was asked for.
     """
     wishes = parse_dict_header(request.headers.get("Prefer", ""))
-    if _ASYNC in wishes:
-        return 0.0, _ASYNC
+    granted = [_ASYNC] if _ASYNC in wishes else []
+    limit_s = 0.0 if granted else most_s
     wait = wishes.get("wait")
-    if wait is None or _SECONDS.fullmatch(wait) is None:
-        return most_s, None
-    limit_s = min(float(wait), most_s)
-    return limit_s, f"wait={limit_s:.0f}"
+    if wait is not None and _SECONDS.fullmatch(wait):
+        # With both, it is answered when so much time is over (RFC 7240, 4.3).
+        limit_s = min(float(wait), most_s)
+        granted.append(f"wait={limit_s:.0f}")
+    return limit_s, ", ".join(granted) or None

@@ -55,7 +55,8 @@ def _say_got(problem: ErrorDetails) -> str:
 def cut(text: str) -> str:
     """Return the start of what was sent, in text that every client can read."""
     shown = text if len(text) <= _GOT_CHARS else text[:_GOT_CHARS] + "…"
-    return shown.encode(errors="backslashreplace").decode()
+    # U+0000 no database stores.
+    return shown.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _name_type(value: object) -> str:

@@ -16,7 +16,9 @@ from ingest.strict_json import parse_json
 
 _NUMBERS = frozenset({"max_bytes", "priority", "max_attempts"})
 _OBJECTS = frozenset({"metadata", "headers"})
-_TEXTS = frozenset({"url", "folder", "filename", "ref", "checksum", "webhook_url", "if_exists"})
+_TEXTS = frozenset(
+    {"url", "folder", "filename", "ref", "checksum", "webhook_url", "if_exists", "media_id"}
+)
 _METADATA = "metadata."
 _DELIMITERS = (",", ";", "\t")
 
@@ -42,6 +44,10 @@ def read_csv(lines: Lines) -> Iterator[ListRow]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            if fed.is_over:
+                raise BodyInvalid(
+                    f"The quotation mark in the row that begins with line {began} is never closed."
+                ) from None
             yield ListRow(began, None, BodyInvalid(f"The row is no CSV: {error}."))
             continue
         if fed.problem is not None:
@@ -53,10 +59,12 @@ def read_csv(lines: Lines) -> Iterator[ListRow]:
 
 
 class _Feed:
-    """Lines for the CSV reader. One that cannot be read is an empty row, and ``problem``."""
+    """Lines for the CSV reader until it ``is_over``. One that cannot be read is an empty row, and
+    ``problem``."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self.is_over = False
         self.problem: RequestError | None = None
 
     def begin(self) -> int:
@@ -74,6 +82,7 @@ class _Feed:
             self.problem = error
             return "\n"
         if line is None:
+            self.is_over = True
             raise StopIteration
         if self._lines.row_bytes > 2 * MAX_ROW_BYTES:
             raise BodyInvalid(

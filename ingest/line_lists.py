@@ -18,6 +18,8 @@ from ingest.strict_json import parse_json
 TSV_HEADER = "TsvHttpData-1.0"
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _MD5_BYTES = 16
+# Lines that are empty or comments.
+_MOST_PASSED = 100_000
 
 
 def read_ndjson(lines: Lines) -> Iterator[ListRow]:
@@ -51,6 +53,7 @@ def _read_lines(
     lines: Lines, parse: Callable[[str], Mapping[str, object] | None]
 ) -> Iterator[ListRow]:
     """Read a list with a row on each line; ``parse`` returns None for a line that is no row."""
+    passed = 0
     while True:
         try:
             line = lines.read()
@@ -62,6 +65,10 @@ def _read_lines(
             continue
         if fields is not None:
             yield ListRow(lines.number, fields)
+            continue
+        passed += 1
+        if passed > _MOST_PASSED:
+            raise BodyInvalid(f"The list has more than {_MOST_PASSED} lines that are no rows.")
 
 
 def _parse_ndjson(line: str) -> Mapping[str, object] | None:

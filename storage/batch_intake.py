@@ -7,11 +7,12 @@ Invariants: it is read as a stream, some hundreds of rows at a time; a row that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from ingest.batch_requests import BatchItem, BatchOptions
 from ingest.batches import Reject
@@ -38,6 +39,9 @@ from storage.records.tasks import explain_taken
 # Of a batch: those that are kept. All are counted.
 MOST_REJECTS = 10_000
 _ROWS_AT_ONCE = 1000
+_SPEAKS_EVERY_S = 1.0
+# That are remembered.
+_MOST_MEDIA = 10_000
 # How often names may be taken that were free a moment ago.
 _MOST_NAMES = 5
 _SHOWN_CHARS = 2000
@@ -60,6 +64,7 @@ class Intake:
         most_rows: a list that has more is refused.
         max_attempts: of a task whose item says nothing of it.
         ensure_secret: called before the first task that has a ``webhook_url`` is written.
+        keep_alive: called each second or so.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Intake:
         most_rows: int,
         max_attempts: int,
         ensure_secret: Callable[[], object],
+        keep_alive: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._planner = planner
@@ -82,8 +88,11 @@ class Intake:
         self._most_rows = most_rows
         self._max_attempts = max_attempts
         self._ensure_secret = ensure_secret
+        self._keep_alive = keep_alive
+        self._spoke_at = time.monotonic()
         self._defaults = _list_defaults(options)
         self._places = projects.list_places(connection, project.id)
+        self._told: str | None = None
         self._taken = Taken(make_id(Prefix.BATCH))
         self._waiting: list[PlannedTask] = []
         # Whether a media is this project's, for those that were asked for.
@@ -101,10 +110,12 @@ class Intake:
             RequestError, FileExists: of the first row that cannot be taken, where that ends it all.
             DatabaseUnavailable: nothing was made.
         """
+        self._check_receiver()
         savepoint = self._connection.begin_nested()
         count = 0
         for row in rows:
             count += 1
+            self._speak()
             if count > self._most_rows:
                 raise BodyTooLarge(
                     f"The list has more than {self._most_rows} rows; send it in several batches."
@@ -120,6 +131,18 @@ class Intake:
         self._write()
         savepoint.commit()
         return taken
+
+    def _check_receiver(self) -> None:
+        told = self._options.webhook_url
+        if told is not None:
+            self._told = self._planner.check_receiver(told, "webhook_url")
+
+    def _speak(self) -> None:
+        """Let PostgreSQL know that somebody is there: it ends a transaction that says nothing."""
+        if time.monotonic() - self._spoke_at > _SPEAKS_EVERY_S:
+            self._connection.execute(text("SELECT 1"))
+            self._keep_alive()
+            self._spoke_at = time.monotonic()
 
     def _add(self, row: ListRow) -> None:
         try:
@@ -157,6 +180,8 @@ class Intake:
     def _check_media(self, media_id: str | None) -> None:
         if media_id is None:
             return
+        if len(self._media) >= _MOST_MEDIA:
+            self._media.clear()
         if media_id not in self._media:
             self._media[media_id] = media.is_known(self._connection, self._project.id, media_id)
         if not self._media[media_id]:
@@ -241,9 +266,7 @@ class Intake:
 
     def _write(self) -> None:
         options, taken = self._options, self._taken
-        told = options.webhook_url
-        if told is not None:
-            told = self._planner.check_receiver(told, "webhook_url")
+        if self._told is not None:
             self._ensure_secret()
         batches.create(
             self._connection,
@@ -252,7 +275,7 @@ class Intake:
             batches.NewBatch(
                 ref=options.ref,
                 metadata=options.metadata,
-                webhook_url=told,
+                webhook_url=self._told,
                 concurrency=options.concurrency,
             ),
             total=taken.total,

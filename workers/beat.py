@@ -78,7 +78,7 @@ def run_beat(settings: Settings) -> None:
         deliveries.prune()
         sweeper.forget_keys()
 
-    batches = BatchFollower(database, signals)
+    batches = BatchFollower(database, signals, settings)
     stopped = threading.Event()
     loops = [
         Loop(

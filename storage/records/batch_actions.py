@@ -8,18 +8,20 @@ as :data:`ingest.states.TRANSITIONS` has it.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import ARRAY, Connection, Row, String, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ingest.batches import BatchStatus
-from ingest.errors import Cancelled
+from ingest.errors import Cancelled, HeadraceError
 from ingest.events import ENDS, EventType
 from ingest.ids import Prefix, make_ids
 from ingest.naming import make_key
 from ingest.states import Status, find_sources
 from storage.records import decisions, outbox
+from storage.records.batch_loading import find_beginning
 from storage.records.batch_tables import batches
 from storage.records.tables import PROCESSING, tasks
 from storage.records.tasks import explain_taken
@@ -28,11 +30,13 @@ _NEXT = text(f"""
     SELECT batches.id, project_id, batches.status, retry_after, key_prefix
     FROM batches JOIN projects ON projects.id = project_id
     WHERE finished IS NULL AND (retry_after IS NOT NULL OR status = '{BatchStatus.CANCELLED}'
-        AND complete + failed + cancelled < total)
+            AND complete + failed + cancelled < total)
+        AND batches.id <> ALL(:done)
     ORDER BY batches.updated LIMIT 1 FOR UPDATE OF batches SKIP LOCKED
-""")  # noqa: S608 - constants
+""").bindparams(bindparam("done", type_=ARRAY(String)))  # noqa: S608 - constants
+# From behind an id on, or all tasks that are older than the batch might be looked at.
 _PENDING_OF = text("""
-    SELECT id FROM tasks WHERE batch_id = :batch_id AND status = 'pending'
+    SELECT id FROM tasks WHERE batch_id = :batch_id AND status = 'pending' AND id > :after
     ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 _FAILED_OF = text("""
@@ -40,6 +44,8 @@ _FAILED_OF = text("""
     WHERE batch_id = :batch_id AND status = 'failed' AND id > :after ORDER BY id LIMIT :limit
     FOR UPDATE
 """)
+# Each of them takes several statements.
+_RUNNING_AT_ONCE = 50
 _MOVED_COLUMNS = ", ".join(str(column) for column in tasks.columns)
 
 
@@ -97,25 +103,60 @@ _RETRY = text(f"""
 """).bindparams(bindparam("sources", type_=ARRAY(String)))  # noqa: S608 - constants
 
 
-def work_off(connection: Connection, limit: int = 500) -> int:
-    """Do what was decided to the next tasks of some batch; return how many were looked at."""
-    batch = connection.execute(_NEXT).one_or_none()
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was done to some tasks of a batch.
+
+    ``count`` is how many were looked at: with none, nothing is left to be done to it for now.
+    ``after`` is the last of those that waited, and ``stopped`` are those that ran.
+    """
+
+    batch_id: str
+    count: int
+    after: str
+    stopped: Sequence[str] = ()
+
+
+def work_off(
+    connection: Connection,
+    reached: Mapping[str, str],
+    done: Collection[str],
+    find_fault: Callable[[Connection, str, str], HeadraceError | None],
+    limit: int = 500,
+) -> Step | None:
+    """Do what was decided to the next tasks of some batch.
+
+    Args:
+        reached: the ``after`` of the step before, by batch.
+        done: batches to which nothing is left to be done.
+        find_fault: says what is wrong with a key for a project, by its id, if anything is.
+
+    Returns:
+        None if there is no batch to be worked at.
+    """
+    batch = connection.execute(_NEXT, {"done": list(done)}).one_or_none()
     if batch is None:
-        return 0
+        return None
     if batch.status == BatchStatus.CANCELLED:
-        return _cancel(connection, batch.id, batch.project_id, limit)
-    return _retry(connection, batch, limit)
+        after = reached.get(batch.id) or find_beginning(batch.id)
+        return _cancel(connection, batch.id, batch.project_id, after, limit)
+    return _retry(connection, batch, find_fault, limit)
 
 
-def _cancel(connection: Connection, batch_id: str, project_id: str, limit: int) -> int:
+def _cancel(connection: Connection, batch_id: str, project_id: str, after: str, limit: int) -> Step:
     running = connection.execute(
         select(tasks.c.id)
         .where(tasks.c.batch_id == batch_id, tasks.c.status == PROCESSING)
         .order_by(tasks.c.id)
-        .limit(limit)
+        .limit(_RUNNING_AT_ONCE)
     ).scalars()
-    stopped = [decisions.cancel(connection, project_id, task_id) for task_id in running]
-    ids = list(connection.execute(_PENDING_OF, {"batch_id": batch_id, "limit": limit}).scalars())
+    stopped = [
+        task_id
+        for task_id in list(running)
+        if decisions.cancel(connection, project_id, task_id) is not None
+    ]
+    given = {"batch_id": batch_id, "after": after, "limit": limit}
+    ids = list(connection.execute(_PENDING_OF, given).scalars())
     if ids:
         failure = Cancelled("Somebody cancelled the batch.").as_failure()
         connection.execute(
@@ -128,33 +169,45 @@ def _cancel(connection: Connection, batch_id: str, project_id: str, limit: int) 
                 "sources": list(find_sources(Status.CANCELLED) - {Status.PROCESSING}),
             },
         )
-    return len(stopped) + len(ids)
+    return Step(batch_id, len(stopped) + len(ids), ids[-1] if ids else after, stopped)
 
 
-def _retry(connection: Connection, batch: Row[tuple[object, ...]], limit: int) -> int:
-    given = {"batch_id": batch.id, "after": batch.retry_after, "limit": limit}
+def _retry(
+    connection: Connection,
+    batch: Row[tuple[object, ...]],
+    find_fault: Callable[[Connection, str, str], HeadraceError | None],
+    limit: int,
+) -> Step:
+    after = batch.retry_after or find_beginning(batch.id)
+    given = {"batch_id": batch.id, "after": after, "limit": limit}
     failed = connection.execute(_FAILED_OF, given).all()
     after = failed[-1].id if len(failed) == limit else None
     connection.execute(update(batches).where(batches.c.id == batch.id).values(retry_after=after))
-    if not failed:
-        return 0
+    keys = {
+        row.id: make_key(batch.key_prefix, row.folder, row.filename)
+        for row in failed
+        if row.filename is not None
+    }
+    # Another project, or a connection, may have been given the place meanwhile.
+    faults = {
+        task_id: fault
+        for task_id, key in keys.items()
+        if (fault := find_fault(connection, batch.project_id, key)) is not None
+    }
+    ids = [row.id for row in failed if row.id not in faults]
     taken = connection.execute(
         _RETRY,
         {
-            "ids": [row.id for row in failed],
-            "event_ids": make_ids(Prefix.EVENT, len(failed)),
-            "object_keys": [
-                None
-                if row.filename is None
-                else make_key(batch.key_prefix, row.folder, row.filename)
-                for row in failed
-            ],
+            "ids": ids,
+            "event_ids": make_ids(Prefix.EVENT, len(ids)),
+            "object_keys": [keys.get(task_id) for task_id in ids],
             "project_id": batch.project_id,
             "batch_id": batch.id,
             "sources": list(find_sources(Status.PENDING) & {Status.FAILED}),
         },
     ).all()
-    for row in taken:
-        error = asdict(explain_taken(row.object_key).as_failure())
-        connection.execute(update(tasks).where(tasks.c.id == row.given_id).values(error=error))
-    return len(failed)
+    faults |= {row.given_id: explain_taken(row.object_key) for row in taken}
+    for task_id, fault in faults.items():
+        error = asdict(fault.as_failure())
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(error=error))
+    return Step(batch.id, len(failed), str(after))

@@ -64,6 +64,11 @@ class PlannedTask:
     if_exists: IfExists = IfExists.ERROR
 
 
+def find_beginning(batch_id: str) -> str:
+    """Return what no id of a batch's tasks comes before: they are younger than the batch."""
+    return f"{Prefix.TASK}_{batch_id.removeprefix(f'{Prefix.BATCH}_')[:10]}"
+
+
 def load(
     connection: Connection,
     project_id: str,

@@ -1,8 +1,8 @@
 """Requests known again by their Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07).
 
 Invariants: of the requests of a project with one key, one at a time is answered, and the first that
-is to its end is answered for all; what a request made is noted by the transaction that made it, so
-one that died before it was answered makes nothing twice.
+is to its end is answered for all; a task or a batch that a request made is noted by the transaction
+that made it, so one that died before it was answered makes none twice.
 """
 
 from __future__ import annotations
@@ -96,6 +96,11 @@ def take(
         # Forgotten in between: as if it were being answered, the next look takes it.
         return Busy(fingerprint if row is None else row.fingerprint)
     return Kept(row.fingerprint, row.status, row.headers, row.body, row.is_sealed)
+
+
+def renew(connection: Connection, mine: IdempotencyKey, lease_s: float) -> None:
+    """Keep a key for longer."""
+    connection.execute(update(keys).where(*_is_mine(mine)).values(lease_until=in_seconds(lease_s)))
 
 
 def note_made(connection: Connection, mine: IdempotencyKey, made: str) -> bool:

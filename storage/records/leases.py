@@ -30,9 +30,18 @@ def extend_leases(
     Returns:
         The pairs that were extended; those left out have lost their lease.
     """
+    # In one order, as whoever cancels a batch has it.
+    locked = (
+        select(tasks.c.id)
+        .where(tasks.c.status == PROCESSING, tuple_(tasks.c.id, tasks.c.attempt).in_(held))
+        .order_by(tasks.c.id)
+        .with_for_update()
+        .cte("locked")
+    )
     rows = connection.execute(
         update(tasks)
         .where(
+            tasks.c.id.in_(select(locked.c.id)),
             tasks.c.status == Status.PROCESSING,
             tuple_(tasks.c.id, tasks.c.attempt).in_(held),
         )

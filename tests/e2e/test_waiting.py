@@ -60,7 +60,12 @@ def test_a_wait_that_is_none_is_refused(query: str, api: Api, picture_url: str) 
 
 
 @pytest.mark.parametrize(
-    ("wish", "applied"), [("respond-async", "respond-async"), ("foo; a=b, wait=1", "wait=1")]
+    ("wish", "applied"),
+    [
+        ("respond-async", "respond-async"),
+        ("foo; a=b, wait=1", "wait=1"),
+        ("wait=1, respond-async", "respond-async, wait=1"),
+    ],
 )
 def test_an_order_is_waited_for_as_long_as_its_sender_prefers(
     wish: str, applied: str, api: Api, slow_url: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,18 @@ from sqlalchemy import select, text
 from ingest.batch_requests import BatchOptions
 from ingest.batches import Batch, BatchStatus
 from ingest.config import Settings
-from ingest.errors import BodyTooLarge, FieldInvalid, FileExists, RequestError
+from ingest.errors import (
+    BodyTooLarge,
+    FieldInvalid,
+    FileExists,
+    HeadraceError,
+    RequestError,
+)
 from ingest.events import EventType
 from ingest.list_rows import ListRow
 from ingest.model import Lease, Limits, Project, Task
 from ingest.states import Status
+from storage import batch_intake
 from storage.batch_intake import Intake, Taken
 from storage.planning import Planner
 from storage.records import (
@@ -32,6 +40,8 @@ from storage.records import (
     turns,
     wakeups,
 )
+from storage.records.batch_actions import Step
+from storage.records.batch_loading import find_beginning
 from storage.records.database import Database
 from storage.records.listing import Window
 from storage.records.tables import names
@@ -113,15 +123,26 @@ def _follow(records: Database) -> Sequence[str]:
         return tallies.finish(connection)
 
 
-def _work_off(records: Database, limit: int = 500) -> int:
-    total = 0
+def _work_off(
+    records: Database, limit: int = 500, fault: HeadraceError | None = None
+) -> list[Step]:
+    steps: list[Step] = []
+    reached: dict[str, str] = {}
+    done: set[str] = set()
     while True:
         with records.transaction() as connection:
-            count = batch_actions.work_off(connection, limit)
+            step = batch_actions.work_off(connection, reached, done, lambda *_: fault, limit)
         _follow(records)
-        if not count:
-            return total
-        total += count
+        if step is None:
+            return steps
+        steps.append(step)
+        reached[step.batch_id] = step.after
+        if not step.count:
+            done.add(step.batch_id)
+
+
+def _count_steps(steps: Iterable[Step]) -> int:
+    return sum(step.count for step in steps)
 
 
 def _pick(records: Database, room: int = 100) -> list[str]:
@@ -426,7 +447,9 @@ def test_a_batch_that_is_cancelled_ends_with_all_its_tasks(
     assert not _decide(records, batch, batches.cancel)
     assert not _decide(records, batch, batches.retry)
     assert _pick(records) == []
-    assert _work_off(records, 10) == 24
+    steps = _work_off(records, 10)
+    assert _count_steps(steps) == 24
+    assert [one for step in steps for one in step.stopped] == [second.id]
     assert not complete_task(records, running)
     found = _read(records, project, batch.id)
     assert found.status is BatchStatus.CANCELLED
@@ -449,7 +472,7 @@ def test_a_task_that_comes_back_after_its_batch_was_cancelled_is_cancelled_too(
     with records.transaction() as connection:
         # What a claim wrote that had looked at the batch before it was cancelled.
         connection.execute(text("UPDATE batches SET status = 'cancelled'"))
-    assert _work_off(records) == 1
+    assert _count_steps(_work_off(records)) == 1
     assert _read(records, project, batch.id).finished is not None
     assert _list(records, project, batch)[0].status is Status.CANCELLED
     assert task.status is Status.PENDING
@@ -471,7 +494,7 @@ def test_what_failed_of_a_batch_is_retried_and_the_rest_left_alone(
     assert _decide(records, batch, batches.retry)
     assert _read(records, project, batch.id).status is BatchStatus.PROCESSING
     assert _follow(records) == []
-    assert _work_off(records, 2) == 3
+    assert _count_steps(_work_off(records, 2)) == 3
     found = _list(records, project, batch)
     states = [task.status.value for task in found]
     assert states == ["complete", "pending", "failed", "pending", "cancelled"]
@@ -496,9 +519,10 @@ def test_results_tell_of_each_task_in_order_with_its_file_or_its_error(
     assert complete_task(records, _claim(records, tasks[1]))
     assert fail_task(records, _claim(records, tasks[2]))
     found: list[results.Result] = []
+    beginning = find_beginning(batch.id)
     with records.transaction() as connection:
         while page := results.read_results(
-            connection, batch.id, found[-1].task_id if found else "", 2
+            connection, batch.id, found[-1].task_id if found else beginning, 2
         ):
             found.extend(page)
     assert [one.line for one in found] == [1, 2, 3, 4, 5]
@@ -565,3 +589,68 @@ def test_a_list_of_which_all_is_there_is_over_at_once(
     assert (batch.total, batch.rejected) == (0, 1)
     assert _follow(records) == [batch.id]
     assert _read(records, project, batch.id).status is BatchStatus.COMPLETE
+
+
+def test_no_task_of_a_batch_comes_before_its_beginning(
+    records: Database, project: Project, take: Take, make_task: MakeTask
+) -> None:
+    before = make_task()
+    time.sleep(0.002)
+    batch = take(3)
+    ids = [task.id for task in _list(records, project, batch)]
+    assert before.id < find_beginning(batch.id) < min(ids)
+
+
+def test_batches_that_were_cancelled_do_not_wait_for_each_other(
+    records: Database, project: Project, take: Take
+) -> None:
+    made = [take(3) for _ in range(5)]
+    for batch in made:
+        _claim(records, _list(records, project, batch)[0])
+        assert _decide(records, batch, batches.cancel)
+    steps = _work_off(records)
+    assert {step.batch_id for step in steps if step.count} == {batch.id for batch in made}
+    assert {_count(records, project, batch) for batch in made} == {(0, 0, 0, 0, 3)}
+
+
+def test_what_failed_is_not_retried_where_its_name_is_no_more_its_own(
+    records: Database, project: Project, take: Take
+) -> None:
+    batch = take([{**ROW, "filename": "a"}, ROW])
+    for task in _list(records, project, batch):
+        assert fail_task(records, _claim(records, task))
+    _follow(records)
+    assert _decide(records, batch, batches.retry)
+    _work_off(records, fault=FieldInvalid("'a' lies in the place of another project."))
+    first, second = _list(records, project, batch)
+    assert (first.status, second.status) == (Status.FAILED, Status.PENDING)
+    assert first.error is not None
+    assert first.error.code == "field_invalid"
+
+
+def test_a_list_whose_rows_are_all_refused_for_long_is_taken_all_the_same(
+    records: Database, settings: Settings, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_intake, "_SPEAKS_EVERY_S", 0.01)
+    alive: list[float] = []
+
+    def rows() -> Iterator[ListRow]:
+        yield ListRow(1, ROW)
+        for line in range(2, 200):
+            time.sleep(0.001)
+            yield ListRow(line, {"url": "x"})
+
+    with records.transaction() as connection:
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 100"))
+        intake = Intake(
+            connection,
+            Planner(settings, Sealer(settings.secret_keys)),
+            project,
+            BatchOptions.model_validate({}),
+            request_id="req_1",
+            most_rows=5000,
+            max_attempts=4,
+            ensure_secret=lambda: None,
+            keep_alive=lambda: alive.append(time.monotonic()),
+        )
+        assert (intake.take(rows()).total, len(alive) > 5) == (1, True)

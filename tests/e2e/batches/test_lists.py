@@ -12,6 +12,8 @@ import pytest
 
 from cli.local import LocalStack
 from ingest.access import Scope
+from ingest.model import Limits
+from storage.records import projects
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.batches import read_results, send_items, send_list, wait_until_over
@@ -172,3 +174,41 @@ def test_each_scope_opens_what_it_should(
         (deeds, {Scope.WRITE, Scope.ADMIN}),
     ):
         assert {answer.status_code == 403 for answer in answers} == {scope not in opening}
+
+
+def test_a_field_that_no_database_can_store_stops_no_other_row(
+    owner: Api, picture_url: str
+) -> None:
+    items: list[JsonDict] = [{"url": picture_url}, {"url": picture_url, "a\x00": 1}]
+    batch = send_items(owner, items)
+    assert (batch["total"], batch["rejected"]) == (1, 1)
+    lines = "\n".join(json.dumps(item) for item in items)
+    assert send_list(owner, lines, "application/x-ndjson")["rejected"] == 1
+
+
+def test_a_dry_run_judges_the_receiver_too(owner: Api, picture_url: str) -> None:
+    body = {"dry_run": True, "items": [{"url": picture_url}], "webhook_url": "ftp://x"}
+    error = read_error(owner.post("/batches", body), 422, "field_invalid")
+    assert error["param"] == "webhook_url"
+
+
+def test_a_list_that_is_sent_again_is_answered_though_the_project_is_full_by_then(
+    stack: LocalStack, database: Database, picture_url: str
+) -> None:
+    project, secret = make_project(database, limits=Limits(max_stored_bytes=1_000_000))
+    with Api(stack.api_url, secret) as api:
+        key = {"Idempotency-Key": "full"}
+        body = {"items": [{"url": picture_url}]}
+        first = api.post("/batches", body, key)
+        wait_until_over(api, read_object(first, 201))
+        with database.transaction() as connection:
+            projects.set_limits(connection, project.id, Limits(max_stored_bytes=1))
+        assert api.post("/batches", body, key).content == first.content
+        read_error(api.post("/batches", body), 403, "quota_exceeded")
+
+
+def test_a_download_gives_its_place_back(owner: Api, picture_url: str) -> None:
+    batch = send_items(owner, [{"url": picture_url}])
+    wait_until_over(owner, batch)
+    for _ in range(40):
+        assert owner.get(f"/batches/{batch['id']}/results.csv").status_code == 200

@@ -48,6 +48,8 @@ def _read(text: str | bytes, form: ListFormat) -> list[tuple[int, object]]:
          [(2, {"url": "a", "metadata": {"k": [1]}, "headers": {"X-A": "b"}})]),
         (ListFormat.CSV, 'url,metadata.title,metadata,metadata.year\na,T,"{""k"": 1}",\n',
          [(2, {"url": "a", "metadata": {"k": 1, "title": "T"}})]),
+        (ListFormat.CSV, "url,media_id,if_exists\na,med_1,skip\n",
+         [(2, {"url": "a", "media_id": "med_1", "if_exists": "skip"})]),
         (ListFormat.CSV, "url, max_bytes\na,many\n", [(2, {"url": "a", "max_bytes": "many"})]),
     ],
 )  # fmt: skip
@@ -96,6 +98,13 @@ def test_what_cannot_be_read_is_told_with_its_line_and_the_next_is_read(
         (ListFormat.CSV, "url,ref,url\n", FieldInvalid, "twice"),
         (ListFormat.CSV, 'url,"ref\n', BodyInvalid, "no CSV"),
         (ListFormat.CSV, 'url\n"' + "x\n" * 2 * MAX_ROW_BYTES, BodyInvalid, "longer than"),
+        (
+            ListFormat.CSV,
+            'url,ref\na,\nb,"x\nc,\n',
+            BodyInvalid,
+            "line 3 is never closed",
+        ),
+        (ListFormat.TEXT, "\n" * 100_001, BodyInvalid, "lines that are no rows"),
         (ListFormat.TSV, f"{URL}\n", BodyInvalid, TSV_HEADER),
         (ListFormat.TSV, "", BodyInvalid, TSV_HEADER),
     ],
