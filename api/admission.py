@@ -50,7 +50,7 @@ def _admit(scope: Scope | None) -> None:
     _require_single_parameters()
     if request.method in {"POST", "PATCH"}:
         _require_object()
-        idempotency.begin(_digest_body())
+        idempotency.begin(_digest_body)
 
 
 def admit_list() -> None:
@@ -76,7 +76,7 @@ def admit_bodiless() -> None:
             NoFields.model_validate(request.get_json())
         except ValidationError as error:
             raise explain_invalid(error) from None
-    idempotency.begin(_digest_body())
+    idempotency.begin(_digest_body)
 
 
 def _digest_body() -> bytes:

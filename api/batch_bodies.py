@@ -65,7 +65,8 @@ def open_list(
     form = _find_form()
     with SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY_BYTES) as spool:
         kept = cast("BinaryIO", spool)
-        idempotency.begin(_take_in(kept, most_bytes))
+        digest = _take_in(kept, most_bytes)
+        idempotency.begin(lambda: digest)
         if form is not ListFormat.JSON:
             yield _read_query(query), read_rows(kept, form)
             return

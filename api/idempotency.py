@@ -47,11 +47,11 @@ class Replay(Exception):
         self.response = response
 
 
-def begin(body_sha256: bytes) -> None:
+def begin(digest_body: Callable[[], bytes]) -> None:
     """Find out whether this request was answered before, if it says how to know it.
 
     Args:
-        body_sha256: the digest of its body.
+        digest_body: returns the SHA-256 of its body.
 
     Raises:
         Replay: it was; this is the answer.
@@ -68,7 +68,7 @@ def begin(body_sha256: bytes) -> None:
         )
     services = get_services()
     mine = IdempotencyKey(g.access.project.id, key, g.request_id)
-    fingerprint = _digest(body_sha256)
+    fingerprint = _digest(digest_body())
     found = _take(services, mine, fingerprint)
     if isinstance(found, Mine):
         g.idempotency_key, g.made_before = mine, found.made

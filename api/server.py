@@ -17,6 +17,7 @@ from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
 import api.app  # noqa: F401 - see above
+from api.allocator import keep_little
 from api.services import Services
 from ingest.environ import load_settings
 from ingest.logs import configure_logging
@@ -29,6 +30,7 @@ class _Child(Protocol):
     wsgi: Flask
 
 
+keep_little()
 _settings = load_settings()
 configure_logging(_settings.log_level, _settings.log_format)
 

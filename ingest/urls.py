@@ -237,7 +237,8 @@ def _parse_object_url(rest: str, param: str) -> ObjectUrl:
 
 
 def _check_text(text: str, param: str) -> None:
-    if len(text.encode(errors="surrogatepass")) > MAX_URL_BYTES:
+    # Not encoded where its length says enough: it may be a megabyte.
+    if len(text) > MAX_URL_BYTES or len(text.encode(errors="surrogatepass")) > MAX_URL_BYTES:
         raise _refuse(param, f"is longer than {MAX_URL_BYTES} bytes")
     _check_characters(text, param)
 
