@@ -124,7 +124,7 @@ def test_another_method_is_405_and_says_which_are_taken(
         ("kind=%00", "kind"),
         ("colour=red", "colour"),
         ("Limit=5", "Limit"),
-        ("limit=5&limit%00=5", "limit\x00"),
+        ("limit=5&limit%00=5", "limit\\x00"),
         ("limit=5&limit=6", "limit"),
         ("ref=a&page=1&ref=a", "ref"),
         ("colour=red&" + "a" * 100 + "=1&" + "a" * 100 + "=2", "a" * 60 + "\u2026"),
