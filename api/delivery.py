@@ -41,7 +41,7 @@ def deliver(name: str) -> Response:
     shown = file.filename or file.source_name or f"{file.id}.{file.media.extension}"
     headers = ObjectHeaders(file.media.type, make_disposition(shown), {})
     ttl_s = services.settings.presign_ttl_s
-    address = services.store.presign(file.object_key, ttl_s, headers, head=request.method == "HEAD")
+    address = services.store.presign(file.stored_key, ttl_s, headers, head=request.method == "HEAD")
     response = redirect(address, 302)
     # Half the signature's life: a cached redirect must still work when it is followed.
     response.headers["Cache-Control"] = f"private, max-age={ttl_s // 2}"

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from apiflask import APIBlueprint
 from flask import Response
+from sqlalchemy import Connection
 
 from api.admission import admit
 from api.answers import DeletedAnswer, FileAnswer, FileListAnswer, TaskAnswer
 from api.auth import get_project
 from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
-from api.ingests import create_task, show, show_tasks
+from api.ingests import create_task, find_places, show, show_tasks
 from api.preferences import read_preference
 from api.schemas import FileChange, FileListing, FileRequest
 from api.services import Services, get_services
@@ -32,7 +33,7 @@ from ingest.errors import (
 )
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
-from ingest.model import IfExists, Task
+from ingest.model import IfExists, Project, Task
 from ingest.resources import DeletedResource
 from ingest.states import Status
 from storage.records import files, projects
@@ -92,10 +93,11 @@ def create(asked: FileRequest) -> Response:
 def _answer(services: Services, task: Task, made: int) -> Response:
     if task.status is Status.COMPLETE:
         with services.database.transaction() as connection:
-            file = files.get(connection, task.project_id, task.file_id)
+            file = files.get(connection, task.project_id, task.output_id)
         if file is not None:
             path = f"/files/{file.id}"
-            return build_object(show(services, file), path, made, {"Location": make_link(path)})
+            status = 200 if task.duplicate_of is not None else made
+            return build_object(show(services, file), path, status, {"Location": make_link(path)})
     task_path = f"/tasks/{task.id}"
     if task.status in {Status.FAILED, Status.CANCELLED}:
         error = task.error or Failure("internal_error", "The ingest failed.", retryable=True)
@@ -144,22 +146,51 @@ def list_all(asked: FileListing) -> Response:
 @describe(
     blueprint,
     "Change a file",
-    "Its `ref` and its `metadata`: what is left out stays, null takes it away.",
-    {200: FileAnswer, 400: None, 404: None, 413: None, 415: None, 422: None, 503: None},
+    "Its `ref` and its `metadata`: what is left out stays, null takes it away. With another "
+    "`folder` or `filename` the file is called so at once, and its object is moved.",
+    {
+        200: FileAnswer,
+        400: None,
+        404: None,
+        409: None,
+        413: None,
+        415: None,
+        422: None,
+        503: None,
+    },
 )
 def change(file_id: str, asked: FileChange) -> Response:
     """Change what belongs to its owner."""
-    services = get_services()
+    services, project = get_services(), get_project()
     file = None
     if is_id(Prefix.FILE, file_id):
-        values = {name: getattr(asked, name) for name in asked.model_fields_set}
+        kept = asked.model_fields_set & {"ref", "metadata"}
+        values = {name: getattr(asked, name) for name in kept}
         with services.database.transaction() as connection:
-            file = files.change(connection, get_project().id, file_id, values)
+            if asked.folder is not None or asked.filename is not None:
+                _rename(services, connection, project, file_id, asked)
+            file = files.change(connection, project.id, file_id, values)
     if file is None:
         raise NotFound(_NO_FILE)
     get_logger(__name__).info("file.changed", file_id=file.id)
     services.queue.nudge_webhooks()
     return build_object(show(services, file), f"/files/{file.id}")
+
+
+def _rename(
+    services: Services, connection: Connection, project: Project, file_id: str, asked: FileChange
+) -> None:
+    file = files.lock(connection, project.id, file_id)
+    if file is None:
+        return
+    folder = file.folder if asked.folder is None else asked.folder
+    filename = file.filename if asked.filename is None else asked.filename
+    own_name = file.object_key.rpartition("/")[2]
+    key = services.planner.plan_key(
+        project, folder, filename or own_name, find_places(connection, project)
+    )
+    if key != file.object_key:
+        files.rename(connection, file, folder, filename, key)
 
 
 @blueprint.delete("/files/<file_id>")
@@ -178,8 +209,8 @@ def delete(file_id: str) -> Response:
         removed = files.remove(connection, get_project().id, file_id)
         if removed is None:
             raise NotFound(_NO_FILE)
-        object_key, size_bytes = removed
-        services.store.delete(object_key)
+        stored_key, size_bytes = removed
+        services.store.delete(stored_key)
         projects.give_back(connection, get_project().id, size_bytes)
     gone = DeletedResource(id=file_id, message=f"{file_id} is deleted.")
     return build_object(gone, f"/files/{file_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -70,7 +70,7 @@ def create_task(
         try:
             return Ordered(_create(services, project, order, max_attempts))
         except FileExists as error:
-            if if_exists is IfExists.ERROR or order.filename is None:
+            if if_exists in {IfExists.ERROR, IfExists.OVERWRITE} or order.filename is None:
                 raise
             taken = error
         # Whoever has the name may be gone meanwhile, and who takes the next one be quicker.
@@ -130,13 +130,14 @@ def plan_name(
     Raises:
         FieldInvalid: as for :func:`create_task`.
     """
-    return services.planner.plan_name(
-        project,
-        order,
-        # Prefixes never nest, so only what begins with none can be in another's place.
-        lambda key: (
-            not project.key_prefix and projects.is_place_of_another(connection, project.id, key)
-        ),
+    return services.planner.plan_name(project, order, find_places(connection, project))
+
+
+def find_places(connection: Connection, project: Project) -> Callable[[str], bool]:
+    """Return what says whether a key lies in the place of another project."""
+    # Prefixes never nest, so only what begins with none can be in another's place.
+    return lambda key: (
+        not project.key_prefix and projects.is_place_of_another(connection, project.id, key)
     )
 
 
@@ -163,7 +164,7 @@ def announce(services: Services, task_id: str, room: Room, *, wakes: bool) -> No
 def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
     """Return Task objects with their attempts, progress and outputs, in three look-ups for all."""
     begun = [task.id for task in found if task.attempt]
-    complete = [task.file_id for task in found if task.status is Status.COMPLETE]
+    complete = [task.output_id for task in found if task.status is Status.COMPLETE]
     running = [task.id for task in found if task.status is Status.PROCESSING]
     attempts: Mapping[str, Sequence[Attempt]] = {}
     outputs: Mapping[str, File] = {}
@@ -178,10 +179,17 @@ def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
             # The attempts are read after the task, which may have been claimed in between.
             [one for one in attempts.get(task.id, ()) if one.number <= task.attempt],
             transfers.get(task.id),
-            show(services, outputs[task.file_id]) if task.file_id in outputs else None,
+            _show_output(services, task, outputs),
         )
         for task in found
     ]
+
+
+def _show_output(
+    services: Services, task: Task, outputs: Mapping[str, File]
+) -> FileResource | None:
+    found = outputs.get(task.output_id) if task.status is Status.COMPLETE else None
+    return None if found is None else show(services, found)
 
 
 def show(services: Services, file: File) -> FileResource:

@@ -13,7 +13,7 @@ from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
 from ingest.batches import BatchStatus
 from ingest.formats import Kind
-from ingest.order_fields import Metadata, OrderUrl, SourceHeaders, Strict, Text
+from ingest.order_fields import Filename, Folder, Metadata, OrderUrl, SourceHeaders, Strict, Text
 from ingest.order_requests import OrderRequest, QueuedRequest
 from ingest.states import Status
 
@@ -29,8 +29,14 @@ class TaskRequest(QueuedRequest):
 
 
 class FileChange(Strict):
-    """``PATCH /files/{id}``: what is left out stays, null takes it away."""
+    """``PATCH /files/{id}``: what is left out stays, null takes ``ref`` and ``metadata`` away."""
 
+    folder: Folder | None = Field(
+        None, description="Folder in the bucket, to move it there.", examples=["archive/2026"]
+    )
+    filename: Filename | None = Field(
+        None, description="Name in the folder, to call it that.", examples=["final.mp4"]
+    )
     ref: Text | None = Field(None, min_length=1, max_length=255, description="Your own id for it.")
     metadata: Metadata | None = Field(None, description="Anything of yours to keep with it.")
 

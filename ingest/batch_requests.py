@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
-from ingest.model import IfExists
+from ingest.model import Dedupe, IfExists
 from ingest.order_fields import Folder, Metadata, SourceHeaders, Strict, Text
 from ingest.order_requests import QueuedRequest
 
@@ -30,6 +30,9 @@ class BatchDefaults(Strict):
     max_attempts: int | None = Field(None, ge=1, le=100, description="As of an item.")
     webhook_url: str | None = Field(None, description="As of an item.")
     if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
+        None, description="As of an item."
+    )
+    dedupe: Annotated[Dedupe | None, Field(strict=False)] = Field(
         None, description="As of an item."
     )
 

@@ -48,6 +48,24 @@ class Usage:
     stored_bytes: int
 
 
+class IfExists(StrEnum):
+    """What becomes of an order whose name is taken: nothing, another name, the place of the file
+    that has it, or what is there."""
+
+    ERROR = "error"
+    RENAME = "rename"
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+
+
+class Dedupe(StrEnum):
+    """By what an order is known to be of a file that is there: nothing, its source, its bytes."""
+
+    NONE = "none"
+    URL = "url"
+    CONTENT = "content"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What somebody asked to be ingested, checked and normalised.
@@ -56,7 +74,8 @@ class Order:
     with the higher ``priority`` (-10 to 10) runs first; ``sealed_headers`` are sent to the source
     (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone; ``webhook_url``
     is told how the task ended; ``media_id`` is the media that the file is to belong to (None: a new
-    one), and stands in the task from there on.
+    one), and stands in the task from there on. With ``overwrites`` the file takes the place of the
+    one that has its name; with ``dedupe`` none is made where one is there already.
     """
 
     url: str
@@ -70,14 +89,8 @@ class Order:
     sealed_headers: bytes | None = None
     webhook_url: str | None = None
     media_id: str | None = None
-
-
-class IfExists(StrEnum):
-    """What becomes of an order whose name is taken: nothing, another name, or what is there."""
-
-    ERROR = "error"
-    RENAME = "rename"
-    SKIP = "skip"
+    overwrites: bool = False
+    dedupe: Dedupe = Dedupe.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,8 @@ class Task:
     ``attempt`` counts claims so far, ``tries`` those that are charged against ``max_attempts``: an
     attempt that ended because a service of ours was missing is not. A pending task with
     ``next_attempt_at`` waits until then. ``outage_since`` is when the object store went missing. A
-    task of a batch knows the line of the list that it stood in.
+    task of a batch knows the line of the list that it stood in. ``duplicate_of`` is the file that a
+    task is complete with which made none, since that was there already.
     """
 
     id: str
@@ -122,6 +136,12 @@ class Task:
     outage_since: datetime | None
     batch_id: str | None = None
     batch_line: int | None = None
+    duplicate_of: str | None = None
+
+    @property
+    def output_id(self) -> str:
+        """The id of the file that a complete task ended with."""
+        return self.duplicate_of or self.file_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +183,8 @@ class Lease:
     """The right of one attempt to write about its task until somebody claims it again.
 
     ``previous_error`` is what the attempt before ended with, if there was one since the task was
-    created or retried. ``room_bytes`` is what the project may still store; None: any number.
+    created or retried. ``room_bytes`` is what the project may still store; None: any number. With
+    ``replaces`` the name is another file's until the task is complete.
     """
 
     task: Task
@@ -172,6 +193,7 @@ class Lease:
     worker: str
     previous_error: Failure | None = None
     room_bytes: int | None = None
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +250,10 @@ class MediaInfo:
 class File:
     """Media that is stored and probed.
 
-    ``sha256`` is lower-case hex; None where the store copied what it tells no SHA-256 of.
+    ``object_key`` is what the file is called in the bucket, and ``lies_at`` where its object is as
+    long as that is not yet there. ``sha256`` is lower-case hex; None where the store copied what it
+    tells no SHA-256 of. ``source_sha256`` and ``source_etag`` are what an unchanged source is known
+    by: SHA-256 of its URL, and its strong validator.
     """
 
     id: str
@@ -247,6 +272,14 @@ class File:
     media: MediaInfo
     created: datetime
     updated: datetime
+    lies_at: str | None = None
+    source_sha256: str | None = None
+    source_etag: str | None = None
+
+    @property
+    def stored_key(self) -> str:
+        """The key of the object that holds its bytes at this moment."""
+        return self.lies_at or self.object_key
 
 
 @dataclass(frozen=True, slots=True)

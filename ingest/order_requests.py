@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
-from ingest.model import IfExists, Order
+from ingest.model import Dedupe, IfExists, Order
 from ingest.order_fields import (
     Checksum,
     Filename,
@@ -45,7 +45,14 @@ class OrderRequest(Strict):
     if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
         None,
         description="Where a file or a task has the name: `error` (without it) refuses, `rename` "
-        "puts a number before the extension, `skip` answers with what is there.",
+        "puts a number before the extension, `overwrite` puts the new file in the place of the "
+        "old one once it is complete, `skip` answers with what is there.",
+    )
+    dedupe: Annotated[Dedupe | None, Field(strict=False)] = Field(
+        None,
+        description="Whether a file of the project that is there already is answered with, where "
+        "it came from the same URL and that still has the same strong ETag (`url`), or where it "
+        "has the same SHA-256 (`content`); `none` without it.",
     )
     media_id: MediaId | None = Field(
         None,
@@ -85,6 +92,8 @@ class OrderRequest(Strict):
             media_id=self.media_id,
             priority=priority,
             webhook_url=webhook_url,
+            overwrites=self.if_exists is IfExists.OVERWRITE,
+            dedupe=self.dedupe or Dedupe.NONE,
         )
 
 

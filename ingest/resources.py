@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from ingest.errors import Failure
 from ingest.formats import Kind
-from ingest.model import Attempt, File, Task, Transfer
+from ingest.model import Attempt, Dedupe, File, Task, Transfer
 from ingest.states import Status
 
 # Named here because the resources have a field called `object`.
@@ -179,6 +179,8 @@ class OptionsResource(BaseModel):
     priority: int
     max_attempts: int
     webhook_url: str | None
+    overwrites: bool = Field(description="Whether the file takes the place of one of its name.")
+    dedupe: Dedupe
 
 
 class TaskResource(BaseModel):
@@ -193,6 +195,9 @@ class TaskResource(BaseModel):
     input: InputResource
     options: OptionsResource
     output: FileResource | None
+    duplicate_of: str | None = Field(
+        description="The id of a file that was there already, which `output` then is (`dedupe`)."
+    )
     error: FailureResource | None
     attempts: list[AttemptResource]
     batch_id: str | None
@@ -306,8 +311,11 @@ def show_task(
             priority=order.priority,
             max_attempts=task.max_attempts,
             webhook_url=order.webhook_url,
+            overwrites=order.overwrites,
+            dedupe=order.dedupe,
         ),
         output=output,
+        duplicate_of=task.duplicate_of,
         error=show_failure(task.error),
         attempts=[_show_attempt(attempt) for attempt in attempts],
         batch_id=task.batch_id,

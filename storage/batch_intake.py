@@ -34,7 +34,6 @@ from ingest.urls import parse_order_url
 from storage.planning import Planner
 from storage.records import batch_loading, batches, media, names, projects
 from storage.records.batch_loading import PlannedTask
-from storage.records.tasks import explain_taken
 
 # Of a batch: those that are kept. All are counted.
 MOST_REJECTS = 10_000
@@ -232,7 +231,9 @@ class Intake:
         return renamed
 
     def _reject_taken(self, row: PlannedTask) -> None:
-        error, fields = explain_taken(str(row.object_key)), {"url": row.order.url}
+        error, fields = names.explain_taken(str(row.object_key)), {"url": row.order.url}
+        if row.if_exists is IfExists.OVERWRITE:
+            error = names.explain_made(str(row.object_key))
         if row.if_exists is IfExists.SKIP:
             error = FileExists(f"'{row.object_key}' is there already; the row is skipped.")
             self._has_skipped = True

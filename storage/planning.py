@@ -95,8 +95,25 @@ class Planner:
             FieldInvalid: folder and filename make a key that is too long, in another's place or
                 where a connection reads.
         """
-        key = _plan_key(project, order)
-        param = "filename" if order.folder is None else "folder"
+        filename = order.filename or _LONGEST_OWN_NAME
+        key = self.plan_key(project, order.folder, filename, is_place_of_another)
+        return None if order.filename is None else key
+
+    def plan_key(
+        self,
+        project: Project,
+        folder: str | None,
+        filename: str,
+        is_place_of_another: Callable[[str], bool],
+    ) -> str:
+        """Return the key of a file that is to be called so.
+
+        Raises:
+            FieldInvalid: as for :meth:`plan_name`.
+        """
+        param = "filename" if folder is None else "folder"
+        too_long = "folder" if filename == _LONGEST_OWN_NAME else "filename"
+        key = make_key(project.key_prefix, folder, filename, param=too_long)
         if is_place_of_another(key):
             raise FieldInvalid(
                 f"'{key}' lies in the place of another project; choose another folder or filename.",
@@ -108,7 +125,7 @@ class Planner:
                 f"'{key}' lies in a place for sources; choose another folder or filename.",
                 param=param,
             )
-        return None if order.filename is None else key
+        return key
 
     def check_receiver(self, url: str, param: str = "url") -> str:
         """Return the URL of a receiver of webhooks as it is kept.
@@ -136,10 +153,3 @@ class Planner:
                 param="headers",
             )
         return self._sealer.seal(dump_headers(headers))
-
-
-def _plan_key(project: Project, order: Order) -> str:
-    """Return the key the file will have; without a filename, one as long as that can become."""
-    if order.filename is not None:
-        return make_key(project.key_prefix, order.folder, order.filename)
-    return make_key(project.key_prefix, order.folder, _LONGEST_OWN_NAME, param="folder")

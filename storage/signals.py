@@ -26,7 +26,7 @@ from ingest.model import Transfer
 # Celery's Redis transport keeps a queue as a list under its own name.
 INGEST_QUEUE, WEBHOOK_QUEUE = "ingest", "webhooks"
 # What a beat goes round in.
-BEAT_LOOPS = ("dispatch", "sweep", "store", "webhooks", "prune", "batches")
+BEAT_LOOPS = ("dispatch", "sweep", "store", "webhooks", "prune", "batches", "moves")
 
 WORKER_SILENT_AFTER_S = 15
 _PROGRESS_TTL_S = 60

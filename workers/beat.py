@@ -25,6 +25,7 @@ from workers.batches import BatchFollower
 from workers.broker import DELIVER, RUN, create_celery, make_wake
 from workers.dispatch import Dispatcher
 from workers.dispatch_deliveries import DeliveryDispatcher
+from workers.moving import MOVES_AT_ONCE, Mover
 from workers.names import name_process
 from workers.sweep import Sweeper
 
@@ -37,6 +38,7 @@ _NUDGED_EVERY_S = 0.05
 _WEBHOOKS_NUDGED_EVERY_S = 0.02
 _PRUNE_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 1.0
+_MOVE_EVERY_S = 0.5
 # A loop counts as missing when it has not gone round for so many times its interval, and this.
 _MISSED_ROUNDS, _SLACK_S = 3, 10.0
 # How long loops may take to end the round they are in.
@@ -55,9 +57,10 @@ def run_beat(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     name = name_process()
     structlog.contextvars.bind_contextvars(worker=name)
-    database = Database(settings.sqlalchemy_url, pool_size=len(BEAT_LOOPS))
+    connections = len(BEAT_LOOPS) + MOVES_AT_ONCE
+    database = Database(settings.sqlalchemy_url, pool_size=connections)
     signals = Signals(settings.redis_url.get_secret_value())
-    store = s3.connect(settings, pool_size=len(BEAT_LOOPS))
+    store = s3.connect(settings, pool_size=connections)
     report_services(check_services(database, signals, store))
     app = create_celery(settings)
     sweeper = Sweeper(database, signals, store, settings)
@@ -78,6 +81,7 @@ def run_beat(settings: Settings) -> None:
         deliveries.prune()
         sweeper.forget_keys()
 
+    mover = Mover(database, store, settings)
     batches = BatchFollower(database, signals, settings)
     stopped = threading.Event()
     loops = [
@@ -101,6 +105,7 @@ def run_beat(settings: Settings) -> None:
         ),
         Loop("prune", prune, signals, stopped, every_s=_PRUNE_EVERY_S),
         Loop("batches", batches.follow, signals, stopped, every_s=_FOLLOW_EVERY_S),
+        Loop("moves", mover.start_due, signals, stopped, every_s=_MOVE_EVERY_S),
     ]
     threads = [
         threading.Thread(target=loop.run, args=(name,), name=loop.name, daemon=True)

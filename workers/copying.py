@@ -57,9 +57,14 @@ class CopyPlan:
 
     @property
     def part_bytes(self) -> int:
-        """The size of a part, so that no object needs more than 10,000."""
-        least = -(-self.size_bytes // MAX_PARTS)
-        return max(PART_BYTES, -(-least // MIB) * MIB)
+        """The size of a part."""
+        return choose_part_bytes(self.size_bytes)
+
+
+def choose_part_bytes(size_bytes: int) -> int:
+    """Return the size of the parts that an object is copied in, of which S3 takes 10,000."""
+    least = -(-size_bytes // MAX_PARTS)
+    return max(PART_BYTES, -(-least // MIB) * MIB)
 
 
 def plan_copy(attempt: Attempt, source: Stream, found: Resumption | None) -> CopyPlan | None:
@@ -139,6 +144,7 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
         sha256=sha256,
         filesize_bytes=plan.size_bytes,
         media=probe_stored(attempt, upload.key, sniffed, head),
+        etag=plan.source.etag,
     )
 
 

@@ -27,15 +27,20 @@ from workers.attempt import Attempt
 
 
 def finish(attempt: Attempt, file: File) -> None:
-    """End a task well.
+    """End a task well: with the file that it made, or with one that was there already.
 
     Raises:
         LeaseLost: another attempt has the task.
         FileExists: an unnamed file's key is taken.
+        SourceChanged: the file that was there is gone.
     """
     lease, checkpoints = attempt.lease, attempt.checkpoints
 
     def write(connection: Connection) -> Completion:
+        if file.id != lease.task.file_id:
+            return completions.complete_as_duplicate(
+                connection, lease, file, attempt.held.transferred_bytes
+            )
         return completions.complete(
             connection,
             lease,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ingest.model import File, Lease, MediaInfo
 from ingest.naming import make_key
 from ingest.urls import ObjectUrl, SourceUrl
 
 
 def make_object_key(lease: Lease, extension: str) -> str:
-    """Return where in the bucket a task's file goes."""
+    """Return where in the bucket an attempt's object goes: to its name, or to one of its own while
+    that is another file's."""
     order = lease.task.order
-    filename = order.filename or f"{lease.task.file_id}.{extension}"
+    own = f"{lease.task.file_id}.{extension}"
+    filename = own if lease.replaces else order.filename or own
     return make_key(lease.key_prefix, order.folder, filename)
 
 
 def choose_shown_name(lease: Lease, source_name: str | None, extension: str) -> str:
     """Return what a browser saves the file as; ``source_name`` is what the source calls it."""
     return lease.task.order.filename or source_name or f"{lease.task.file_id}.{extension}"
+
+
+def digest_source(url: str) -> str:
+    """Return what a source's URL is known by: URLs may be long, and secret in part."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def make_file(
@@ -28,15 +37,23 @@ def make_file(
     sha256: str | None,
     filesize_bytes: int,
     media: MediaInfo,
+    etag: str | None,
 ) -> File:
-    """Return the File of a task whose object is stored and probed."""
-    task = lease.task
+    """Return the File of a task whose object is stored and probed.
+
+    Args:
+        etag: the source's strong validator, if it has one.
+    """
+    task, named = lease.task, key
+    if task.order.filename is not None:
+        named = make_key(lease.key_prefix, task.order.folder, task.order.filename)
     return File(
         id=task.file_id,
         media_id=task.media_id,
         project_id=task.project_id,
         task_id=task.id,
-        object_key=key,
+        object_key=named,
+        lies_at=None if key == named else key,
         folder=task.order.folder,
         filename=task.order.filename,
         ref=task.order.ref,
@@ -49,4 +66,6 @@ def make_file(
         # The database fills in the times.
         created=task.created,
         updated=task.updated,
+        source_sha256=None if etag is None else digest_source(task.order.url),
+        source_etag=etag,
     )

@@ -19,6 +19,7 @@ from ingest.model import File
 from storage.records import claims
 from workers.attempt import Attempt, Tools, begin_attempt
 from workers.copying import copy_source, plan_copy
+from workers.duplicates import find_by_source
 from workers.endings import finish, let_go, settle
 from workers.filing import make_object_key
 from workers.leases import HeldLease
@@ -108,7 +109,8 @@ def _ingest(attempt: Attempt) -> File:
                 return take_over(attempt, found)
             attempt.start_again()
             found = None
-    if found is None and attempt.lease.task.order.filename is not None:
+    order = attempt.lease.task.order
+    if found is None and order.filename is not None and not attempt.lease.replaces:
         # A stranger's object is better found before the download than after.
         attempt.placement.clear(make_object_key(attempt.lease, ""))
     cancellation = Cancellation()
@@ -116,6 +118,10 @@ def _ingest(attempt: Attempt) -> File:
         opener = Opener(attempt, cancellation)
         source, found = opener.open(found)
         try:
+            known = find_by_source(attempt, source.etag)
+            if known is not None:
+                attempt.start_again()
+                return known
             attempt.held.report(source.received_bytes, source.size_bytes)
             plan = plan_copy(attempt, source, found)
             if plan is not None:

@@ -20,6 +20,7 @@ from storage.objects.store import Part, Upload
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
 from workers.checksums import Checksums
+from workers.duplicates import find_by_content
 from workers.filing import choose_shown_name, make_file, make_object_key
 from workers.reading import PartReader, Splitting
 from workers.stream import Stream
@@ -42,7 +43,8 @@ def store_source(
         splitting: how the rest may be read over several connections, if it may.
 
     Returns:
-        The File, which nobody knows of yet.
+        The File, which nobody knows of yet; or the one that has the same bytes, where such a one is
+        asked for.
 
     Raises:
         IngestError, ServiceError: whatever ends the attempt.
@@ -70,6 +72,10 @@ def store_source(
                 content = memoryview(b"") if first is None else first.content
                 checksums.verify()
                 sha256 = checksums.sha256
+                known = find_by_content(attempt, sha256)
+                if known is not None:
+                    attempt.start_again()
+                    return known
                 media, key = _store_short(attempt, name, sniffed, content, sha256)
             else:
                 upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
@@ -78,9 +84,15 @@ def store_source(
                 # From here on it is the sender's.
                 unsent.pop_all()
                 stored = sender.send(upload, done, chain([first], parts))
-                _complete(attempt, upload, stored, reader.received_bytes, checksums)
-                media = probe_stored(attempt, key, sniffed, head)
+                checksums.verify()
                 sha256 = checksums.sha256
+                known = find_by_content(attempt, sha256)
+                if known is not None:
+                    attempt.start_again()
+                    return known
+                attempt.held.check()
+                attempt.placement.complete(upload, stored, reader.received_bytes)
+                media = probe_stored(attempt, key, sniffed, head)
     return make_file(
         attempt.lease,
         attempt.url,
@@ -89,6 +101,7 @@ def store_source(
         sha256=sha256,
         filesize_bytes=reader.received_bytes,
         media=media,
+        etag=source.etag,
     )
 
 
@@ -109,6 +122,7 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
         sha256=found.checksums.sha256,
         filesize_bytes=found.size_bytes,
         media=probe_stored(attempt, key, judge_content(head), head),
+        etag=found.etag,
     )
 
 
@@ -151,18 +165,6 @@ def _open_upload(
         head=head,
     )
     return upload, []
-
-
-def _complete(
-    attempt: Attempt,
-    upload: Upload,
-    parts: Sequence[Part],
-    size_bytes: int,
-    checksums: Checksums,
-) -> None:
-    checksums.verify()
-    attempt.held.check()
-    attempt.placement.complete(upload, parts, size_bytes)
 
 
 def probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
@@ -155,11 +155,14 @@ class Sweeper:
 
     def _list_keys(self, task: EndedTask) -> Iterable[str]:
         """Return every key under which an attempt at a task may have stored an object."""
+        named = []
         if task.filename is not None:
-            return [make_key(task.key_prefix, task.folder, task.filename)]
+            named = [make_key(task.key_prefix, task.folder, task.filename)]
+            if not task.overwrites:
+                return named
         # Named by what it turned out to be, and two attempts may have seen different files.
         stem = make_key(task.key_prefix, task.folder, task.file_id)
-        return self._store.list_keys(f"{stem}.")
+        return chain(named, self._store.list_keys(f"{stem}."))
 
     def _delete(self, task: EndedTask, key: str) -> bool:
         found = self._store.describe(key)

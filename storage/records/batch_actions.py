@@ -20,11 +20,11 @@ from ingest.events import ENDS, EventType
 from ingest.ids import Prefix, make_ids
 from ingest.naming import make_key
 from ingest.states import Status, find_sources
-from storage.records import decisions, outbox
+from storage.records import decisions, names, outbox
 from storage.records.batch_loading import find_beginning
 from storage.records.batch_tables import batches
+from storage.records.names import TAKEN_OVER
 from storage.records.tables import PROCESSING, tasks
-from storage.records.tasks import explain_taken
 
 _NEXT = text(f"""
     SELECT batches.id, project_id, batches.status, retry_after, key_prefix
@@ -40,7 +40,7 @@ _PENDING_OF = text("""
     ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 _FAILED_OF = text("""
-    SELECT id, folder, filename FROM tasks
+    SELECT id, folder, filename, overwrites FROM tasks
     WHERE batch_id = :batch_id AND status = 'failed' AND id > :after ORDER BY id LIMIT :limit
     FOR UPDATE
 """)
@@ -71,6 +71,8 @@ _CANCEL = text(f"""
         RETURNING {_MOVED_COLUMNS}, event_id
     ), freed AS (
         DELETE FROM names USING moved WHERE names.task_id = moved.id
+    ), waited AS (
+        UPDATE names SET next_task_id = NULL FROM moved WHERE names.next_task_id = moved.id
     ), tallied AS (
         INSERT INTO batch_tallies (batch_id, cancelled) SELECT :batch_id, count(*) FROM moved
     ), told AS ({_tell_moved(EventType.TASK_CANCELLED)}), {outbox.DELIVER}
@@ -81,25 +83,26 @@ _CANCEL = text(f"""
 _RETRY = text(f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM unnest(
-            CAST(:ids AS text[]), CAST(:event_ids AS text[]), CAST(:object_keys AS text[])
-        ) AS given (given_id, event_id, object_key)
+            CAST(:ids AS text[]), CAST(:event_ids AS text[]), CAST(:object_keys AS text[]),
+            CAST(:overwrites AS boolean[])
+        ) AS given (given_id, event_id, object_key, overwrites)
     ), named AS (
         INSERT INTO names (object_key, project_id, task_id)
         SELECT object_key, :project_id, given_id FROM given WHERE object_key IS NOT NULL
         ORDER BY object_key ON CONFLICT DO NOTHING
         RETURNING task_id
-    ), moved AS (
+    ), {TAKEN_OVER.format(id="given_id")}, moved AS (
         UPDATE tasks SET status = '{Status.PENDING}', updated = now(), finished = NULL,
             tries = 0, lost = 0, outage_since = NULL, next_attempt_at = NULL, woken = NULL,
             error = NULL
         FROM given WHERE tasks.id = given_id AND status = ANY(:sources)
-            AND (object_key IS NULL OR given_id IN (SELECT task_id FROM named))
+            AND (object_key IS NULL OR given_id IN (SELECT task_id FROM had))
         RETURNING {_MOVED_COLUMNS}, event_id
     ), tallied AS (
         INSERT INTO batch_tallies (batch_id, failed) SELECT :batch_id, - count(*) FROM moved
     ), told AS ({_tell_moved(EventType.TASK_RETRYING)}), {outbox.DELIVER}
     SELECT given_id, object_key FROM given
-    WHERE object_key IS NOT NULL AND given_id NOT IN (SELECT task_id FROM named)
+    WHERE object_key IS NOT NULL AND given_id NOT IN (SELECT task_id FROM had)
 """).bindparams(bindparam("sources", type_=ARRAY(String)))  # noqa: S608 - constants
 
 
@@ -194,19 +197,21 @@ def _retry(
         for task_id, key in keys.items()
         if (fault := find_fault(connection, batch.project_id, key)) is not None
     }
-    ids = [row.id for row in failed if row.id not in faults]
+    open_again = [row for row in failed if row.id not in faults]
+    ids = [row.id for row in open_again]
     taken = connection.execute(
         _RETRY,
         {
             "ids": ids,
             "event_ids": make_ids(Prefix.EVENT, len(ids)),
             "object_keys": [keys.get(task_id) for task_id in ids],
+            "overwrites": [row.overwrites for row in open_again],
             "project_id": batch.project_id,
             "batch_id": batch.id,
             "sources": list(find_sources(Status.PENDING) & {Status.FAILED}),
         },
     ).all()
-    faults |= {row.given_id: explain_taken(row.object_key) for row in taken}
+    faults |= {row.given_id: names.explain_taken(row.object_key) for row in taken}
     for task_id, fault in faults.items():
         error = asdict(fault.as_failure())
         connection.execute(update(tasks).where(tasks.c.id == task_id).values(error=error))

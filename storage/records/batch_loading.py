@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from ingest.ids import Prefix, make_ids
 from ingest.model import IfExists, Order
+from storage.records.names import TAKEN_OVER
 
 # As PostgreSQL calls the types of the columns. JSON goes as text: an array of it is read twice.
 _TYPES = {
@@ -23,7 +24,7 @@ _TYPES = {
     "url_expires": "timestamptz", "max_attempts": "integer", "batch_line": "integer",
     "url": "text", "folder": "text", "filename": "text", "ref": "text", "metadata": "text",
     "checksum": "text", "max_bytes": "bigint", "priority": "smallint", "sealed_headers": "bytea",
-    "webhook_url": "text",
+    "webhook_url": "text", "overwrites": "boolean", "dedupe": "text",
 }  # fmt: skip
 _SAME = "project_id, kind, batch_id, request_id"
 _LOAD = text(f"""
@@ -39,14 +40,14 @@ _LOAD = text(f"""
         ORDER BY object_key
         ON CONFLICT DO NOTHING
         RETURNING task_id
-    ), made AS (
+    ), {TAKEN_OVER.format(id="id")}, made AS (
         INSERT INTO tasks ({_SAME}, {", ".join(_TYPES)})
         SELECT :project_id, 'ingest', :batch_id, :request_id,
             {", ".join(_TYPES).replace("metadata", "CAST(metadata AS jsonb)")}
-        FROM given WHERE object_key IS NULL OR id IN (SELECT task_id FROM named)
+        FROM given WHERE object_key IS NULL OR id IN (SELECT task_id FROM had)
     )
     SELECT batch_line FROM given
-    WHERE object_key IS NOT NULL AND id NOT IN (SELECT task_id FROM named)
+    WHERE object_key IS NOT NULL AND id NOT IN (SELECT task_id FROM had)
 """)  # noqa: S608 - constants
 
 

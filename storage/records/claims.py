@@ -29,7 +29,7 @@ from ingest.batches import BatchStatus
 from ingest.events import EventType
 from ingest.model import Lease
 from ingest.states import Status, find_sources
-from storage.records import outbox
+from storage.records import names, outbox
 from storage.records.lookups import COLUMNS, to_failure, to_task
 from storage.records.tables import PROCESSING, tasks
 from storage.records.tasks import in_seconds
@@ -143,6 +143,7 @@ def claim(
         worker,
         to_failure(task.error),
         None if task.room_bytes is None else max(0, task.room_bytes),
+        replaces=row.overwrites and names.replaces(connection, task_id),
     )
 
 

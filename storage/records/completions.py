@@ -11,22 +11,24 @@ from __future__ import annotations
 from enum import Enum
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import QuotaExceeded
+from ingest.errors import QuotaExceeded, SourceChanged
 from ingest.events import EventType
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
-from storage.records import outbox
+from storage.records import files, names, outbox, projects, tasks
 from storage.records.files import MEDIA
 from storage.records.lookups import COLUMNS
-from storage.records.tables import attempts, files, names, uploads
+from storage.records.tables import attempts, uploads
+from storage.records.tables import files as files_table
+from storage.records.tables import names as names_table
+from storage.records.tables import tasks as tasks_table
 from storage.records.tallies import TALLY_COMPLETE
-from storage.records.tasks import explain_taken
 
 # Either is seen first: the parts of a statement run in no order.
-_KEYS = frozenset({str(names.primary_key.name), "files_object_key_key"})
+_KEYS = frozenset({str(names_table.primary_key.name), "files_object_key_key"})
 _SOURCES = find_sources(Status.COMPLETE)
 
 # A file's id is its task's from the beginning, and so is its project's.
@@ -54,11 +56,13 @@ _COMPLETE = text(f"""
         SELECT :object_key, :project_id, id FROM ended WHERE :reserves
     ), filed AS (
         INSERT INTO files (id, project_id, media_id, task_id, object_key, folder, filename, ref,
-            metadata, source, source_name, sha256, filesize_bytes, kind, type, media)
+            metadata, source, source_name, sha256, filesize_bytes, kind, type, media, lies_at,
+            source_sha256, source_etag)
         SELECT :id, :project_id, :media_id, id, :object_key, :folder, :filename, :ref,
-            :metadata, :source, :source_name, :sha256, :filesize_bytes, :kind, :type, :media
+            :metadata, :source, :source_name, :sha256, :filesize_bytes, :kind, :type, :media,
+            :lies_at, :source_sha256, :source_etag
         FROM ended
-        RETURNING {", ".join(files.columns.keys())}
+        RETURNING {", ".join(files_table.columns.keys())}
     ), dropped AS (
         DELETE FROM uploads USING ended WHERE task_id = ended.id AND begun_by = :begun_by
     ), told AS (
@@ -80,11 +84,11 @@ _COMPLETE = text(f"""
 """).bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
     *(
-        bindparam(name, type_=files.c[name].type)
+        bindparam(name, type_=files_table.c[name].type)
         for name in (
             "id", "project_id", "media_id", "task_id", "object_key", "folder", "filename", "ref",
             "metadata", "source", "source_name", "sha256", "filesize_bytes", "kind", "type",
-            "media",
+            "media", "lies_at", "source_sha256", "source_etag",
         )
     ),
     bindparam("event_id", type_=String),
@@ -133,18 +137,74 @@ def complete(
         "event_id": outbox.make_event_id(),
         "file_event_id": outbox.make_event_id(),
     }
+    if lease.task.order.overwrites and not _take_name(connection, lease, file):
+        return Completion.LEASE_LOST
     try:
         row = connection.execute(_COMPLETE, given).one()
     except IntegrityError as error:
         broken = error.orig
         if isinstance(broken, UniqueViolation) and broken.diag.constraint_name in _KEYS:
-            raise explain_taken(file.object_key) from error
+            raise names.explain_taken(file.object_key) from error
         raise
     if row.is_over:
         raise QuotaExceeded("With this file the project would store more than it may.")
     if row.ended_count != 1:
         return Completion.LEASE_LOST
     return Completion.TOLD if row.is_told else Completion.DONE
+
+
+def complete_as_duplicate(
+    connection: Connection, lease: Lease, file: File, transferred_bytes: int
+) -> Completion:
+    """End a task well with a file that was there already, and free its name.
+
+    Raises:
+        SourceChanged: the file is gone.
+    """
+    there = select(files_table.c.id).where(
+        files_table.c.id == file.id, files_table.c.project_id == lease.task.project_id
+    )
+    if connection.execute(there.with_for_update(key_share=True, read=True)).one_or_none() is None:
+        raise SourceChanged("The file that was there already was deleted meanwhile.")
+    row = tasks.move(
+        connection,
+        lease.task.id,
+        Status.COMPLETE,
+        attempt=lease.attempt,
+        values={
+            "finished": func.now(),
+            "error": None,
+            "lease_until": None,
+            "sealed_headers": None,
+            "duplicate_of": file.id,
+        },
+    )
+    if row is None:
+        return Completion.LEASE_LOST
+    tasks.close_attempt(connection, lease.task.id, lease.attempt, transferred_bytes, None)
+    names.free(connection, lease.task.id)
+    outbox.tell_task(connection, EventType.TASK_COMPLETED, lease.task.id)
+    return Completion.TOLD
+
+
+def _take_name(connection: Connection, lease: Lease, file: File) -> bool:
+    """Put a file in the place of the one that has its name; return False if the lease is lost."""
+    projects.hold(connection, file.project_id)
+    own = select(tasks_table.c.id).where(
+        tasks_table.c.id == lease.task.id,
+        tasks_table.c.attempt == lease.attempt,
+        tasks_table.c.status == Status.PROCESSING,
+    )
+    if connection.execute(own.with_for_update()).one_or_none() is None:
+        return False
+    before = files.find_named(connection, file.object_key)
+    if names.take_over(connection, lease.task.id, file.object_key) and before is not None:
+        removed = files.remove(connection, file.project_id, before.id)
+        if removed is not None:
+            projects.give_back(connection, file.project_id, removed[1])
+    if file.lies_at is not None:
+        names.note_object(connection, file.project_id, lease.task.id, file.lies_at)
+    return True
 
 
 def _list_values(file: File) -> dict[str, object]:

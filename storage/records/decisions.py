@@ -12,10 +12,10 @@ from ingest.events import EventType
 from ingest.model import Task
 from ingest.signed_urls import find_host
 from ingest.states import Status
-from storage.records import outbox, tallies
+from storage.records import names, outbox, tallies
 from storage.records.lookups import to_task
 from storage.records.tables import PROCESSING, tasks
-from storage.records.tasks import close_attempt, free_name, move, reserve_name
+from storage.records.tasks import close_attempt, move
 
 
 def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None:
@@ -45,7 +45,7 @@ def cancel(connection: Connection, project_id: str, task_id: str) -> Task | None
     if row is None:
         return None
     close_attempt(connection, task_id, row.attempt, None, failure)
-    free_name(connection, task_id)
+    names.free(connection, task_id)
     outbox.tell_task(connection, EventType.TASK_CANCELLED, task_id)
     return to_task(row)
 
@@ -96,7 +96,7 @@ def reopen(
     tallies.tally(connection, row.batch_id, Status(before), -1)
     tallies.reopen(connection, row.batch_id)
     if object_key is not None:
-        reserve_name(connection, project_id, task_id, object_key)
+        names.reserve(connection, project_id, task_id, object_key, overwrites=row.overwrites)
     outbox.tell_task(connection, EventType.TASK_RETRYING, task_id)
     return to_task(row)
 

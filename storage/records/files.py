@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, upd
 from ingest.events import EventType
 from ingest.formats import Kind
 from ingest.model import File, MediaInfo, Page
-from storage.records import outbox, projects
+from storage.records import names, outbox, projects
 from storage.records.listing import Window, read_page
-from storage.records.tables import files, names
+from storage.records.tables import files
 
 # How a column of media becomes the object, and the other way round.
 MEDIA = TypeAdapter(MediaInfo)
@@ -21,6 +21,13 @@ MEDIA = TypeAdapter(MediaInfo)
 def get(connection: Connection, project_id: str, file_id: str) -> File | None:
     """Return a project's file, or None where the project has no such file."""
     return _find(connection, files.c.id == file_id, files.c.project_id == project_id)
+
+
+def lock(connection: Connection, project_id: str, file_id: str) -> File | None:
+    """Return a project's file, which nobody else changes before this transaction ends."""
+    query = select(files).where(files.c.id == file_id, files.c.project_id == project_id)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    return None if row is None else to_file(row)
 
 
 def get_many(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, File]:
@@ -50,24 +57,70 @@ def list_page(
 
 
 def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, int] | None:
-    """Delete a file's row, free its name, and tell of it.
+    """Delete a file's row, give up its name, and tell of it.
 
     Returns:
-        The object key, which the caller deletes before it commits, and its size in bytes, which it
-        then gives back (:func:`storage.records.projects.give_back`): not before, or all that the
-        project completes would wait for the store. None if there is no such file.
+        The key of its object, which the caller deletes before it commits, and its size in bytes,
+        which it then gives back (:func:`storage.records.projects.give_back`): not before, or all
+        that the project completes would wait for the store. None if there is no such file.
     """
     projects.hold(connection, project_id)
     outbox.tell_file(connection, EventType.FILE_DELETED, project_id, file_id)
     row = connection.execute(
         delete(files)
         .where(files.c.id == file_id, files.c.project_id == project_id)
-        .returning(files.c.object_key, files.c.filesize_bytes)
+        .returning(files.c.task_id, files.c.object_key, files.c.lies_at, files.c.filesize_bytes)
     ).one_or_none()
     if row is None:
         return None
-    connection.execute(delete(names).where(names.c.object_key == row.object_key))
-    return row.object_key, row.filesize_bytes
+    names.give_up(connection, row.task_id, is_moving=row.lies_at is not None)
+    return row.lies_at or row.object_key, row.filesize_bytes
+
+
+def find_by_source(
+    connection: Connection, project_id: str, source_sha256: str, source_etag: str
+) -> File | None:
+    """Return the first of a project's files that came from a URL when that had a strong ETag."""
+    return _find_first(
+        connection,
+        files.c.project_id == project_id,
+        files.c.source_sha256 == source_sha256,
+        files.c.source_etag == source_etag,
+    )
+
+
+def find_by_content(connection: Connection, project_id: str, sha256: str) -> File | None:
+    """Return the first of a project's files that has a SHA-256, in hex."""
+    return _find_first(connection, files.c.project_id == project_id, files.c.sha256 == sha256)
+
+
+def find_named(connection: Connection, object_key: str) -> File | None:
+    """Return the file that has a name, which nobody else changes before this transaction ends."""
+    query = select(files).where(files.c.object_key == object_key)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    return None if row is None else to_file(row)
+
+
+def rename(
+    connection: Connection, file: File, folder: str | None, filename: str | None, object_key: str
+) -> None:
+    """Call a file, which the caller has locked, something else; its object is to follow
+    (:mod:`storage.records.moves`). Nobody is told of it yet.
+
+    Raises:
+        FileExists, ConflictError: as for :func:`storage.records.names.change`.
+    """
+    names.change(connection, file.project_id, file.task_id, file.object_key, object_key)
+    connection.execute(
+        update(files)
+        .where(files.c.id == file.id)
+        .values(
+            folder=folder,
+            filename=filename,
+            object_key=object_key,
+            lies_at=None if file.stored_key == object_key else file.stored_key,
+        )
+    )
 
 
 def change(
@@ -98,6 +151,12 @@ def _find(connection: Connection, *conditions: ColumnElement[bool]) -> File | No
     return None if row is None else to_file(row)
 
 
+def _find_first(connection: Connection, *conditions: ColumnElement[bool]) -> File | None:
+    query = select(files).where(*conditions).order_by(files.c.id).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else to_file(row)
+
+
 def to_file(row: Row[tuple[object, ...]]) -> File:
     """Return what a whole row of ``files`` means."""
     return File(
@@ -117,4 +176,7 @@ def to_file(row: Row[tuple[object, ...]]) -> File:
         media=MEDIA.validate_python(row.media),
         created=row.created,
         updated=row.updated,
+        lies_at=row.lies_at,
+        source_sha256=row.source_sha256,
+        source_etag=row.source_etag,
     )

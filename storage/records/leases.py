@@ -14,9 +14,9 @@ from sqlalchemy import Connection, exists, func, select, tuple_, update
 from ingest.errors import AttemptsExhausted, LeaseLost, WorkerStopped
 from ingest.events import EventType
 from ingest.states import Status
-from storage.records import outbox
+from storage.records import names, outbox
 from storage.records.tables import PROCESSING, parts, tasks
-from storage.records.tasks import close_attempt, free_name, in_seconds, move
+from storage.records.tasks import close_attempt, in_seconds, move
 
 
 def extend_leases(
@@ -130,7 +130,7 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
         )
         close_attempt(connection, row.id, row.attempt, None, lost)
         if last:
-            free_name(connection, row.id)
+            names.free(connection, row.id)
         event = EventType.TASK_FAILED if last else EventType.TASK_RETRYING
         outbox.tell_task(connection, event, row.id)
         outcome[row.id] = target

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from ingest.states import ENDED
 from storage.records.tables import files, projects, tasks, uploads
@@ -22,7 +22,8 @@ from storage.records.tasks import in_seconds
 class EndedTask:
     """An ended task whose attempts, up to ``attempt``, may have left objects.
 
-    ``kept_key`` is the object of its File, if it has one.
+    ``kept_key`` is the object of its File, if it has one; with ``overwrites`` attempts may have
+    stored theirs beside the name.
     """
 
     task_id: str
@@ -32,6 +33,7 @@ class EndedTask:
     folder: str | None
     filename: str | None
     kept_key: str | None
+    overwrites: bool
 
 
 def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Sequence[EndedTask]:
@@ -48,7 +50,8 @@ def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Seq
             projects.c.key_prefix,
             tasks.c.folder,
             tasks.c.filename,
-            files.c.object_key,
+            func.coalesce(files.c.lies_at, files.c.object_key),
+            tasks.c.overwrites,
         )
         .join(projects, projects.c.id == tasks.c.project_id)
         .join(files, files.c.task_id == tasks.c.id, isouter=True)

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, text
 
 from ingest.errors import Failure
-from ingest.model import Attempt, Lease, Order, Page, Task
+from ingest.model import Attempt, Dedupe, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
 from storage.records.listing import Window, read_page
-from storage.records.tables import PROCESSING, attempts, tasks
+from storage.records.tables import PROCESSING, attempts, files, tasks
 
 # Named one by one: a plan that was prepared for `*` breaks when a migration adds a column. As text,
 # since whoever polls asks this, and to build it would take as long as to ask it.
@@ -39,13 +39,15 @@ def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
 
 
 def left_nothing(connection: Connection, file_id: str) -> bool:
-    """Return whether the task that was to make this file is ours and ended without making it.
+    """Return whether the task that was to make this file is ours, and ended, and there is no such
+    file: none was made, or it is deleted.
 
-    What lies in the bucket under such an id is a leftover of a worker that died.
+    What lies in the bucket under such an id is a leftover: of a worker that died, or of a move.
     """
-    query = select(tasks.c.status).where(tasks.c.file_id == file_id)
-    status = connection.execute(query).scalar_one_or_none()
-    return status in {Status.FAILED, Status.CANCELLED}
+    query = select(
+        tasks.c.status.in_(ENDED) & ~exists().where(files.c.id == tasks.c.file_id)
+    ).where(tasks.c.file_id == file_id)
+    return bool(connection.execute(query).scalar_one_or_none())
 
 
 def read_end(connection: Connection, lease: Lease) -> Status | None:
@@ -145,6 +147,8 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
             priority=row.priority,
             sealed_headers=row.sealed_headers,
             webhook_url=row.webhook_url,
+            overwrites=bool(row.overwrites),
+            dedupe=Dedupe(row.dedupe or Dedupe.NONE),
         ),
         file_id=row.file_id,
         media_id=row.media_id,
@@ -161,4 +165,5 @@ def to_task(row: Row[tuple[object, ...]]) -> Task:
         outage_since=row.outage_since,
         batch_id=row.batch_id,
         batch_line=row.batch_line,
+        duplicate_of=row.duplicate_of,
     )

@@ -79,7 +79,9 @@ _TELL_TASK = text(f"""
     WITH told AS (
         SELECT :event_id AS id, project_id, :type AS type, :topics AS topics, id AS subject_id,
             jsonb_build_object('task', {snapshot_task("tasks")},
-                'attempts', {list_attempts("tasks", "<=")}) AS snapshot,
+                'attempts', {list_attempts("tasks", "<=")},
+                'file', (SELECT to_jsonb(files) FROM files WHERE files.id = duplicate_of)
+            ) AS snapshot,
             CASE WHEN :ends THEN webhook_url END AS webhook_url
         FROM tasks WHERE id = :task_id
     ), {DELIVER}

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ingest.errors import Failure
 from ingest.model import File
 from ingest.states import Status
-from storage.records.files import to_file
+from storage.records import files
 from storage.records.lookups import to_failure
-from storage.records.tables import files, tasks
+from storage.records.tables import tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ def read_results(
             tasks.c.attempt,
             tasks.c.error,
             tasks.c.finished,
+            func.coalesce(tasks.c.duplicate_of, tasks.c.file_id).label("output_id"),
         )
         .where(tasks.c.batch_id == batch_id, tasks.c.id > after_id)
         .order_by(tasks.c.id)
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    done = [row.id for row in rows if row.status == Status.COMPLETE]
-    found = connection.execute(select(files).where(files.c.task_id.in_(done))) if done else ()
-    by_task = {row.task_id: to_file(row) for row in found}
+    done = [row.output_id for row in rows if row.status == Status.COMPLETE]
+    found = files.get_many(connection, done) if done else {}
     return [
         Result(
             line=row.batch_line,
@@ -70,7 +70,7 @@ def read_results(
             attempts=row.attempt,
             error=to_failure(row.error),
             finished=row.finished,
-            file=by_task.get(row.id),
+            file=found.get(row.output_id) if row.status == Status.COMPLETE else None,
         )
         for row in rows
     ]

@@ -140,6 +140,12 @@ tasks = Table(
     Column("batch_line", Integer),
     Column("file_id", String, nullable=False, unique=True),
     Column("media_id", String, nullable=False),
+    # Whether its file takes the place of the one that has its name.
+    Column("overwrites", Boolean, nullable=False, server_default=text("false")),
+    # Of ingest.model.Dedupe.
+    Column("dedupe", String, nullable=False, server_default="none"),
+    # The file that was there already, of a task that is complete without one of its own.
+    Column("duplicate_of", String),
     # The higher the sooner.
     Column("priority", SmallInteger, nullable=False, server_default=text("0")),
     Column("source_host", String, nullable=False),
@@ -230,13 +236,19 @@ files = Table(
     _project(),
     Column("media_id", String, nullable=False),
     Column("task_id", String, ForeignKey("tasks.id"), nullable=False, unique=True),
+    # What it is called; and where its object lies while that is not there yet.
     Column("object_key", String, nullable=False, unique=True),
+    Column("lies_at", String),
     Column("folder", String),
     Column("filename", String),
     Column("ref", String),
     Column("metadata", _Json),
     Column("source", String, nullable=False),
     Column("source_name", String),
+    # What an unchanged source is known by: SHA-256 of its URL, and its strong validator if it has
+    # one.
+    Column("source_sha256", String),
+    Column("source_etag", String),
     # Null where the store copied what it tells no SHA-256 of.
     Column("sha256", String),
     Column("filesize_bytes", BigInteger, nullable=False),
@@ -249,6 +261,13 @@ files = Table(
     Index("files_usage_idx", "project_id", "id", postgresql_include=["filesize_bytes"]),
     Index("files_ref_idx", "project_id", "ref", postgresql_where=text("ref IS NOT NULL")),
     Index("files_media_id_idx", "media_id"),
+    Index("files_sha256_idx", "sha256", "project_id"),
+    Index(
+        "files_source_idx",
+        "source_sha256",
+        "project_id",
+        postgresql_where=text("source_etag IS NOT NULL"),
+    ),
 )
 
 names = Table(
@@ -257,7 +276,20 @@ names = Table(
     Column("object_key", String, primary_key=True),
     _project(),
     Column("task_id", String, ForeignKey("tasks.id"), nullable=False),
+    # Who takes the name over from the file that has it. No foreign key: it would be checked for
+    # each of a million rows, which have none.
+    Column("next_task_id", String),
+    # The file is called otherwise, or is gone; only its object may be here still. And until when
+    # somebody moves it.
+    Column("leaves", Boolean, nullable=False, server_default=text("false")),
+    Column("moving_until", DateTime(timezone=True)),
     Index("names_task_id_idx", "task_id"),
+    Index(
+        "names_next_task_id_idx",
+        "next_task_id",
+        postgresql_where=text("next_task_id IS NOT NULL"),
+    ),
+    Index("names_leaving_idx", "task_id", postgresql_where=text("leaves")),
 )
 
 # The uploads that tasks have begun: what a later attempt may go on from, and what is to be aborted.

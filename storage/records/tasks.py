@@ -29,25 +29,22 @@ from sqlalchemy import (
     Row,
     String,
     bindparam,
-    delete,
     func,
-    insert,
     literal,
     or_,
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import Failure, FileExists, HeadraceError
+from ingest.errors import Failure, HeadraceError
 from ingest.events import EventType
 from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import ENDED, Status, find_sources
-from storage.records import outbox, tallies
+from storage.records import names, outbox, tallies
 from storage.records.lookups import COLUMNS, to_task
-from storage.records.tables import attempts, names, tasks
+from storage.records.tables import attempts, tasks
 
 _ORDERED = (
     *Order.__slots__, "project_id", "id", "kind", "file_id", "source_host",
@@ -112,31 +109,8 @@ def create(
         },
     ).one()
     if object_key is not None:
-        reserve_name(connection, project.id, row.id, object_key)
+        names.reserve(connection, project.id, row.id, object_key, overwrites=order.overwrites)
     return to_task(row)
-
-
-def reserve_name(connection: Connection, project_id: str, task_id: str, object_key: str) -> None:
-    """Reserve an object key for a task.
-
-    Raises:
-        FileExists: somebody else has it.
-    """
-    try:
-        with connection.begin_nested():
-            connection.execute(
-                insert(names).values(object_key=object_key, project_id=project_id, task_id=task_id)
-            )
-    except IntegrityError as error:
-        raise explain_taken(object_key) from error
-
-
-def explain_taken(object_key: str) -> FileExists:
-    """Return the error of a name that somebody else has."""
-    return FileExists(
-        f"'{object_key}' is taken by another file or task; choose another folder or filename.",
-        param="filename",
-    )
 
 
 def fail(
@@ -163,7 +137,7 @@ def fail(
     }
     if not _end(connection, lease, Status.FAILED, values, transferred_bytes, failure):
         return False
-    free_name(connection, lease.task.id)
+    names.free(connection, lease.task.id)
     outbox.tell_task(connection, EventType.TASK_FAILED, lease.task.id)
     return True
 
@@ -265,11 +239,6 @@ def close_attempt(
             error=None if error is None else asdict(error),
         )
     )
-
-
-def free_name(connection: Connection, task_id: str) -> None:
-    """Let others have the name a task had reserved."""
-    connection.execute(delete(names).where(names.c.task_id == task_id))
 
 
 def in_seconds(seconds: float) -> ColumnElement[datetime]:

@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ingest.model import Checkpoint, FinishedPart, Lease
 from ingest.states import Status
+from storage.records import moves
 from storage.records.tables import names, parts, tasks, uploads
 
 
@@ -299,6 +300,7 @@ def list_strange(connection: Connection, found: Mapping[str, str]) -> Sequence[s
     ours = set(connection.execute(named).scalars())
     ours |= {key for key, file_id in file_ids.items() if file_id in known_ids}
     ours -= set(connection.execute(planned).scalars())
+    ours -= moves.list_moving(connection, keys)
     return [upload_id for upload_id, key in found.items() if upload_id not in known and key in ours]
 
 

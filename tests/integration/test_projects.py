@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from ingest.errors import ConflictError, DatabaseUnavailable, QuotaExceeded
 from ingest.model import Lease, Limits, Project, Task, Usage
 from ingest.states import Status
-from storage.records import claims, completions, files, keys, projects, tasks, turns
+from storage.records import claims, completions, files, keys, names, projects, tasks, turns
 from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.tables import files as files_table
@@ -435,7 +435,7 @@ def test_a_new_project_has_a_name_and_a_place_of_its_own(
     task = make_task()
     with records.transaction() as connection:
         # As a project without a prefix may have.
-        tasks.reserve_name(connection, project.id, task.id, "late/a.mp4")
+        names.reserve(connection, project.id, task.id, "late/a.mp4")
         with pytest.raises(ConflictError, match="under 'late/'"):
             projects.create_project(connection, "late", "late", Limits())
         assert projects.create_project(connection, "lat", "lat", Limits()).name == "lat"

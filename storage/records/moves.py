@@ -1,0 +1,110 @@
+"""Files whose objects follow their names: what is to be moved, and what is left behind.
+
+A file is called otherwise at once, and its object follows: ``files.lies_at`` is where it still is.
+Invariants: a name is left only once nobody reads the object under it, and is free only once that is
+deleted; one mover at a time has the names of a task, for as long as its lease runs. What a mover
+does late, after its lease, changes nothing that it did not find as it had left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, select, text, update
+
+from ingest.model import File
+from storage.records.files import to_file
+from storage.records.tables import files, names, tasks
+from storage.records.tasks import in_seconds
+
+# A namespace of advisory locks, as those in ``claims``: one claims at a time, since several names
+# of a task may be left.
+_CLAIM_LOCK = 7
+# Those that somebody has had come last: they may be what cannot be moved.
+_CLAIM = text("""
+    UPDATE names SET moving_until = now() + make_interval(secs => :lease_s)
+    WHERE object_key = ANY(ARRAY(
+        SELECT object_key FROM names AS one WHERE leaves AND NOT EXISTS (
+            SELECT FROM names AS other
+            WHERE other.task_id = one.task_id AND other.moving_until > now())
+        ORDER BY moving_until NULLS FIRST LIMIT 1))
+    RETURNING task_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The names of a task that are left, and its file, if there is one.
+
+    ``file_id`` is what its objects carry, whether there is a file or not.
+    """
+
+    task_id: str
+    file_id: str
+    file: File | None
+    left_keys: Sequence[str]
+
+
+def claim(connection: Connection, lease_s: float) -> str | None:
+    """Take what is to be moved next; return the id of its task, or None if nothing is due."""
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK}, 0)"))
+    task_id: str | None = connection.execute(_CLAIM, {"lease_s": lease_s}).scalar_one_or_none()
+    return task_id
+
+
+def read(connection: Connection, task_id: str) -> Move:
+    """Return what is to be done for a task at this moment."""
+    file_id = connection.execute(select(tasks.c.file_id).where(tasks.c.id == task_id)).scalar_one()
+    row = connection.execute(select(files).where(files.c.task_id == task_id)).one_or_none()
+    left = select(names.c.object_key).where(names.c.task_id == task_id, names.c.leaves)
+    keys = connection.execute(left.order_by(names.c.object_key)).scalars().all()
+    return Move(task_id, file_id, None if row is None else to_file(row), keys)
+
+
+def note_moved(connection: Connection, file: File) -> bool:
+    """Note that a file's object is where its name is.
+
+    Returns:
+        False where the file has another name by now, or is gone.
+    """
+    return bool(
+        connection.execute(
+            update(files)
+            .where(
+                files.c.id == file.id,
+                files.c.lies_at == file.lies_at,
+                files.c.object_key == file.object_key,
+            )
+            .values(lies_at=None)
+        ).rowcount
+    )
+
+
+def free(connection: Connection, task_id: str, object_key: str) -> None:
+    """Let others have a name that was left, now that nothing lies there."""
+    connection.execute(
+        delete(names).where(
+            names.c.object_key == object_key, names.c.task_id == task_id, names.c.leaves
+        )
+    )
+
+
+def extend(connection: Connection, task_id: str, lease_s: float) -> None:
+    """Keep the moves of a task for so much longer."""
+    connection.execute(
+        update(names)
+        .where(names.c.task_id == task_id, names.c.moving_until > func.now())
+        .values(moving_until=in_seconds(lease_s))
+    )
+
+
+def list_moving(connection: Connection, object_keys: Sequence[str]) -> frozenset[str]:
+    """Return those of the keys that an object is being moved to."""
+    other = names.alias()
+    rows = connection.execute(
+        select(names.c.object_key)
+        .join(other, other.c.task_id == names.c.task_id)
+        .where(names.c.object_key.in_(object_keys), other.c.moving_until > func.now())
+    )
+    return frozenset(rows.scalars())
