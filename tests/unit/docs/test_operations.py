@@ -11,6 +11,7 @@ from api.metrics import build_metrics
 from ingest.config import MIB
 from ingest.environ import load_settings
 from storage.signals import BEAT_LOOPS
+from workers.moving import MOVES_AT_ONCE
 from tests.support.pages import ROOT, find_table, read_page
 from workers.metrics import SenderMetrics, WorkerMetrics
 
@@ -89,7 +90,7 @@ def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     worker = 2 * (settings.worker_slots + 1)
 
     sender = 2 * (settings.webhook_slots + 1)
-    beat = 2 * len(BEAT_LOOPS)
+    beat = 2 * (len(BEAT_LOOPS) + MOVES_AT_ONCE)
 
     assert f"{api} + {worker} + {sender} + {beat} with the defaults" in _PAGE
     assert int(re.findall(r"max_connections=(\d+)", read_page("docker-compose.yml"))[0]) == 200

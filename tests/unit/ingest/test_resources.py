@@ -153,6 +153,8 @@ def test_priority_and_number_of_attempts_are_shown_as_they_are_in_force() -> Non
         "priority": -3,
         "max_attempts": 7,
         "webhook_url": None,
+        "overwrites": False,
+        "dedupe": "none",
     }
 
 
