@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from ingest.config import Settings
-from ingest.errors import FileExists, HeadraceError, StorageUnavailable
+from ingest.errors import ConflictError, FileExists, HeadraceError, StorageUnavailable
 from ingest.logs import get_logger
 from ingest.model import File
 from ingest.naming import make_disposition
@@ -31,6 +32,8 @@ _LEASE_S = 120.0
 _ROUND_S = 1.0
 # What came in between may be dead as well.
 _MOST_CLEARINGS = 3
+# So many that a file gets while its object is copied.
+_MOST_NAMES = 5
 
 
 class Mover:
@@ -70,23 +73,31 @@ class Mover:
         Raises:
             HeadraceError: what is left is done by a later call.
         """
-        found = self._read(task_id)
-        if found.file is not None and found.file.lies_at is not None:
+        for _ in range(_MOST_NAMES):
+            found = self._read(task_id)
+            if found.file is None or found.file.lies_at is None:
+                break
             self._copy(found, found.file, found.file.lies_at)
             with self._database.transaction() as connection:
-                if not moves.note_moved(connection, found.file):
-                    return
-            get_logger(__name__).info(
-                "file.moved", file_id=found.file_id, key=found.file.object_key
-            )
-            found = self._read(task_id)
+                if moves.note_moved(connection, found.file):
+                    key = found.file.object_key
+                    get_logger(__name__).info("file.moved", file_id=found.file_id, key=key)
+        else:
+            raise ConflictError("The file is called otherwise again and again.")
         for key in found.left_keys:
-            there = self._store.describe(key)
-            made_for = None if there is None else there.metadata.get(META_FILE_ID)
-            if there is not None and (made_for == found.file_id or self._is_dead(made_for)):
+            self._leave(found, key)
+
+    def _leave(self, move: Move, key: str) -> None:
+        there = self._store.describe(key)
+        made_for = None if there is None else there.metadata.get(META_FILE_ID)
+        is_own = made_for == move.file_id or self._is_left_behind(made_for, key)
+        with self._database.transaction() as connection:
+            # The file may have been called so again.
+            if not moves.hold_left(connection, move.task_id, key):
+                return
+            if there is not None and is_own:
                 self._store.delete(key, if_etag=there.etag)
-            with self._database.transaction() as connection:
-                moves.free(connection, task_id, key)
+            moves.free(connection, move.task_id, key)
 
     def _run(self, task_id: str) -> None:
         try:
@@ -116,7 +127,7 @@ class Mover:
         is_used = False
         try:
             parts = self._copy_parts(move, upload, lies_at, source)
-            is_used = self._complete(file, upload, parts, there)
+            is_used = self._complete(file, upload, parts)
         finally:
             if not is_used:
                 self._store.abort(upload)
@@ -138,35 +149,31 @@ class Mover:
             parts.append(part)
         return parts
 
-    def _complete(
-        self, file: File, upload: Upload, parts: list[Part], there: StoredObject | None
-    ) -> bool:
+    def _complete(self, file: File, upload: Upload, parts: list[Part]) -> bool:
         """Make the copy visible where nothing is; return False if another mover has done it."""
         for _ in range(_MOST_CLEARINGS):
+            there = self._store.describe(upload.key)
             if there is not None and _is_copy(there, file):
                 return False
             if there is not None:
                 self._clear(upload.key, there, file)
-            try:
+            with suppress(FileExists):
                 self._store.complete(upload, parts, overwrite=False)
-            except FileExists:
-                there = self._store.describe(upload.key)
-                continue
-            return True
+                return True
         raise StorageUnavailable("The place of an object that is to be moved does not get free.")
 
     def _clear(self, key: str, found: StoredObject, file: File) -> None:
         made_for = found.metadata.get(META_FILE_ID)
         # An attempt at this very file, which lies elsewhere, has left it.
-        if made_for != file.id and not self._is_dead(made_for):
+        if made_for != file.id and not self._is_left_behind(made_for, key):
             raise FileExists(f"An object of somebody else's is in the bucket as '{key}'.")
         self._store.delete(key, if_etag=found.etag)
 
-    def _is_dead(self, file_id: str | None) -> bool:
+    def _is_left_behind(self, file_id: str | None, key: str) -> bool:
         if file_id is None:
             return False
         with self._database.transaction() as connection:
-            return lookups.left_nothing(connection, file_id)
+            return lookups.is_left_behind(connection, file_id, key)
 
 
 def _is_copy(found: StoredObject, file: File) -> bool:

@@ -66,7 +66,7 @@ class Placement:
         """Delete what a dead attempt left under the key.
 
         That is an earlier attempt at this very task, this attempt's own write whose answer was
-        lost, or an attempt of a task that ended without a file.
+        lost, an attempt of a task that ended without a file, or a copy that came too late.
 
         Raises:
             FileExists: the object there is somebody else's.
@@ -143,7 +143,7 @@ class Placement:
             ours = is_left_by(found, file_id, self._lease.attempt)
         else:
             with self._database.transaction() as connection:
-                ours = lookups.left_nothing(connection, file_id)
+                ours = lookups.is_left_behind(connection, file_id, key)
         if not ours:
             raise FileExists(
                 f"An object that this Headrace did not make is in the bucket as '{key}'.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select, text
 
 from ingest.errors import Failure
 from ingest.model import Attempt, Dedupe, Lease, Order, Page, Task
@@ -38,15 +38,18 @@ def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
     return None if row is None else to_task(row)
 
 
-def left_nothing(connection: Connection, file_id: str) -> bool:
-    """Return whether the task that was to make this file is ours, and ended, and there is no such
-    file: none was made, or it is deleted.
+def is_left_behind(connection: Connection, file_id: str, object_key: str) -> bool:
+    """Return whether an object that carries this file's id is nobody's: the task that was to make
+    the file is ours and has ended, and the file is not there, or neither lies there nor is called
+    so.
 
-    What lies in the bucket under such an id is a leftover: of a worker that died, or of a move.
+    It is a leftover then: of a worker that died, or of a move.
     """
-    query = select(
-        tasks.c.status.in_(ENDED) & ~exists().where(files.c.id == tasks.c.file_id)
-    ).where(tasks.c.file_id == file_id)
+    has_it = exists().where(
+        files.c.id == tasks.c.file_id,
+        or_(files.c.object_key == object_key, files.c.lies_at == object_key),
+    )
+    query = select(tasks.c.status.in_(ENDED) & ~has_it).where(tasks.c.file_id == file_id)
     return bool(connection.execute(query).scalar_one_or_none())
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, select, text, update
 
 from ingest.model import File
 from storage.records.files import to_file
@@ -79,6 +79,21 @@ def note_moved(connection: Connection, file: File) -> bool:
             .values(lies_at=None)
         ).rowcount
     )
+
+
+def hold_left(connection: Connection, task_id: str, object_key: str) -> bool:
+    """Let nobody take a name back that a task's file has left, until this transaction ends.
+
+    Returns:
+        False where it is not left any more, or was left anew and the file still lies there.
+    """
+    row = names.c.object_key == object_key, names.c.task_id == task_id, names.c.leaves
+    query = select(names.c.object_key).where(*row).with_for_update()
+    if connection.execute(query).one_or_none() is None:
+        return False
+    # Read once the name is held: another statement sees what was committed until then.
+    lies_there = files.c.task_id == task_id, files.c.lies_at == object_key
+    return not connection.execute(select(exists().where(*lies_there))).scalar_one()
 
 
 def free(connection: Connection, task_id: str, object_key: str) -> None:

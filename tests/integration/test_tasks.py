@@ -14,7 +14,14 @@ from ingest.states import TRANSITIONS, Status
 from storage.records import lookups, tasks
 from storage.records.database import Database
 from storage.records.tables import tasks as table
-from tests.integration.examples import Claim, MakeTask, complete_task, fail_task, list_names
+from tests.integration.examples import (
+    Claim,
+    MakeTask,
+    complete_task,
+    fail_task,
+    list_names,
+    make_file,
+)
 
 
 def test_a_task_is_found_in_its_own_project_alone(records: Database, make_task: MakeTask) -> None:
@@ -86,17 +93,20 @@ def test_tasks_are_counted_by_state(records: Database, make_task: MakeTask, clai
         }
 
 
-def test_only_what_ended_without_a_file_has_left_a_leftover(
+def test_only_what_no_file_and_no_attempt_can_have_is_left_behind(
     records: Database, make_task: MakeTask, claim: Claim
 ) -> None:
     pending, running, failed, done = (make_task() for _ in range(4))
     claim(running)
     fail_task(records, claim(failed))
-    complete_task(records, claim(done))
+    lease = claim(done)
+    complete_task(records, lease)
+    key = make_file(lease).object_key
     with records.transaction() as connection:
         left = [
-            lookups.left_nothing(connection, task.file_id)
+            lookups.is_left_behind(connection, task.file_id, key)
             for task in (pending, running, failed, done)
         ]
         assert left == [False, False, True, False]
-        assert lookups.left_nothing(connection, "file_unknown") is False
+        assert lookups.is_left_behind(connection, done.file_id, f"{key}.other") is True
+        assert lookups.is_left_behind(connection, "file_unknown", key) is False

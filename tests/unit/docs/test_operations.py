@@ -11,9 +11,9 @@ from api.metrics import build_metrics
 from ingest.config import MIB
 from ingest.environ import load_settings
 from storage.signals import BEAT_LOOPS
-from workers.moving import MOVES_AT_ONCE
 from tests.support.pages import ROOT, find_table, read_page
 from workers.metrics import SenderMetrics, WorkerMetrics
+from workers.moving import MOVES_AT_ONCE
 
 _PAGE = read_page("docs/operations.md")
 _REQUIRED = {
