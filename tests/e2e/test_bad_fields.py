@@ -63,6 +63,14 @@ def project(open_project: Callable[[], Api]) -> Iterator[Api]:
         ("max_bytes", 2**63, "5497558138880"),
         ("max_bytes", 10**300, "5497558138880"),
         ("max_bytes", [1], "an array"),
+        ("if_exists", "replace", "'overwrite'"),
+        ("if_exists", "OVERWRITE", "'overwrite'"),
+        ("if_exists", True, "true"),
+        ("if_exists", ["skip"], "an array"),
+        ("dedupe", "sha256", "'content'"),
+        ("dedupe", "", "'content'"),
+        ("dedupe", True, "true"),
+        ("dedupe", {"by": "url"}, "an object"),
     ],
 )
 def test_a_field_of_the_wrong_type_or_value_is_refused_by_name(
@@ -130,6 +138,33 @@ def test_a_change_that_is_not_taken_is_refused_by_name(
     body: dict[str, object], param: str, project: Api
 ) -> None:
     path = f"/tasks/{make_id(Prefix.TASK)}"
+    assert read_error(project.patch(path, body), 422, "field_invalid")["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"folder": 5}, "folder"),
+        ({"folder": "../other"}, "folder"),
+        ({"folder": "a//b"}, "folder"),
+        ({"folder": "a" * 1025}, "folder"),
+        ({"filename": "a/b.mp4"}, "filename"),
+        ({"filename": ".."}, "filename"),
+        ({"filename": "a\x00.mp4"}, "filename"),
+        ({"filename": LONE}, "filename"),
+        ({"filename": "x" * 1025}, "filename"),
+        ({"ref": ""}, "ref"),
+        ({"metadata": []}, "metadata"),
+        ({"url": URL}, "url"),
+        ({"if_exists": "overwrite"}, "if_exists"),
+        ({"object_key": "a"}, "object_key"),
+    ],
+    ids=ascii,
+)
+def test_a_change_of_a_file_that_is_not_taken_is_refused_by_name(
+    body: dict[str, object], param: str, project: Api
+) -> None:
+    path = f"/files/{make_id(Prefix.FILE)}"
     assert read_error(project.patch(path, body), 422, "field_invalid")["param"] == param
 
 
