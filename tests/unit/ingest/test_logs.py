@@ -24,6 +24,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
+    # A test before these may have begun a process's work in this one, which binds its name.
+    structlog.contextvars.clear_contextvars()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {
