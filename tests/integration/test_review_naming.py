@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, select, text
 
 from ingest.ids import Prefix, make_id
-from ingest.model import File, IfExists, Order, Project, Task
-from storage.records import batch_loading, completions, decisions, files, names, tasks
+from ingest.model import File, IfExists, Limits, Order, Project, Task
+from storage.records import batch_loading, completions, decisions, files, names, projects, tasks
 from storage.records.batch_loading import PlannedTask
 from storage.records.database import Database
 from storage.records.tables import names as names_table
@@ -136,7 +135,9 @@ def test_a_file_that_is_deleted_as_it_is_overwritten_makes_nobody_wait_in_a_ring
 ) -> None:
     lease = claim(overwriting)
     assert lease.replaces
-    made = replace(make_file(lease), object_key=KEY, lies_at=f"prefix/folder/{overwriting.file_id}.mp4")
+    made = replace(
+        make_file(lease), object_key=KEY, lies_at=f"prefix/folder/{overwriting.file_id}.mp4"
+    )
     give_up = names.give_up
     came, goes_on = threading.Event(), threading.Event()
     deleter: list[int] = []
@@ -167,3 +168,13 @@ def test_a_file_that_is_deleted_as_it_is_overwritten_makes_nobody_wait_in_a_ring
         assert completed.result(LIMIT_S) is not completions.Completion.LEASE_LOST
 
     assert _read_holders(records)[KEY] == (overwriting.id, None)
+
+
+def test_what_a_file_that_is_overwritten_gives_back_is_room_for_the_new_one(
+    records: Database, project: Project, file: File, overwriting: Task, claim: Claim
+) -> None:
+    with records.transaction() as connection:
+        projects.set_limits(connection, project.id, Limits(None, 15))
+    lease = claim(overwriting)
+    # 10 of 15 bytes are stored, and those are what goes.
+    assert lease.room_bytes == 15
