@@ -31,7 +31,7 @@ from ingest.errors import (
 )
 from ingest.formats import SNIFF_BYTES
 from ingest.logs import get_logger
-from ingest.model import File
+from ingest.model import Dedupe, File
 from ingest.urls import ObjectUrl
 from storage.objects.store import CopySource, Part, Upload
 from workers.attempt import Attempt
@@ -81,7 +81,8 @@ def plan_copy(attempt: Attempt, source: Stream, found: Resumption | None) -> Cop
     connection, settings = bucket.connection, attempt.tools.settings
     if not connection.in_own_store or connection.copy_way is not CopyWay.SERVER:
         return None
-    if found is not None or attempt.lease.task.order.checksum is not None:
+    order = attempt.lease.task.order
+    if found is not None or order.checksum is not None or order.dedupe is Dedupe.CONTENT:
         return None
     before = attempt.lease.previous_error
     # A store that fails at copies, or takes too long over a part of one, may take the bytes.

@@ -18,6 +18,16 @@ def make_object_key(lease: Lease, extension: str) -> str:
     return make_key(lease.key_prefix, order.folder, filename)
 
 
+def is_of_another(lease: Lease, key: str) -> bool:
+    """Return whether a key is the name that is another file's until the task is complete."""
+    order = lease.task.order
+    return (
+        lease.replaces
+        and order.filename is not None
+        and key == make_key(lease.key_prefix, order.folder, order.filename)
+    )
+
+
 def choose_shown_name(lease: Lease, source_name: str | None, extension: str) -> str:
     """Return what a browser saves the file as; ``source_name`` is what the source calls it."""
     return lease.task.order.filename or source_name or f"{lease.task.file_id}.{extension}"

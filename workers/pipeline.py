@@ -21,7 +21,7 @@ from workers.attempt import Attempt, Tools, begin_attempt
 from workers.copying import copy_source, plan_copy
 from workers.duplicates import find_by_source
 from workers.endings import finish, let_go, settle
-from workers.filing import make_object_key
+from workers.filing import is_of_another, make_object_key
 from workers.leases import HeldLease
 from workers.opening import Opener
 from workers.storing import store_source, take_over
@@ -102,6 +102,10 @@ def _ingest(attempt: Attempt) -> File:
     # Refused before anything that an attempt has left is looked at.
     attempt.find_bucket()
     found = attempt.checkpoints.find()
+    if found is not None and is_of_another(attempt.lease, found.upload.key):
+        # It was begun when the name was the task's own; now a file has it.
+        attempt.start_again()
+        found = None
     if found is not None:
         attempt.placement.begun_by = attempt.checkpoints.begun_by
         if found.completed:

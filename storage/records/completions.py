@@ -137,7 +137,9 @@ def complete(
         "event_id": outbox.make_event_id(),
         "file_event_id": outbox.make_event_id(),
     }
-    if lease.task.order.overwrites and not _take_name(connection, lease, file):
+    order = lease.task.order
+    is_named = order.filename is not None
+    if order.overwrites and is_named and not _take_name(connection, lease, file):
         return Completion.LEASE_LOST
     try:
         row = connection.execute(_COMPLETE, given).one()
@@ -195,7 +197,7 @@ def _take_name(connection: Connection, lease: Lease, file: File) -> bool:
         tasks_table.c.attempt == lease.attempt,
         tasks_table.c.status == Status.PROCESSING,
     )
-    if connection.execute(own.with_for_update()).one_or_none() is None:
+    if connection.execute(own.with_for_update(key_share=True)).one_or_none() is None:
         return False
     before = files.find_named(connection, file.object_key)
     if names.take_over(connection, lease.task.id, file.object_key) and before is not None:

@@ -114,10 +114,11 @@ def explain_made(object_key: str) -> FileExists:
 
 def free(connection: Connection, task_id: str) -> None:
     """Let others have the name that a task had reserved, or was to take over."""
-    connection.execute(delete(names).where(names.c.task_id == task_id))
+    # First: whoever deletes the file may be handing the name over, and is waited for here.
     connection.execute(
         update(names).where(names.c.next_task_id == task_id).values(next_task_id=None)
     )
+    connection.execute(delete(names).where(names.c.task_id == task_id))
 
 
 def give_up(connection: Connection, task_id: str, *, is_moving: bool) -> None:
@@ -127,8 +128,10 @@ def give_up(connection: Connection, task_id: str, *, is_moving: bool) -> None:
         is_moving: whether its object was on the way there; then the name is free when what may have
             arrived is deleted.
     """
-    connection.execute(_HAND_OVER, {"task_id": task_id})
     own = names.c.task_id == task_id
+    # Somebody may be about to wait for it; a statement of its own sees who, once that is committed.
+    connection.execute(select(names.c.object_key).where(own).with_for_update()).all()
+    connection.execute(_HAND_OVER, {"task_id": task_id})
     if is_moving:
         connection.execute(update(names).where(own).values(leaves=True))
     else:

@@ -175,6 +175,25 @@ def test_a_failed_task_goes_on_under_a_fresh_url(
     assert rest.range != "bytes=0-"
 
 
+def test_a_failed_task_overwrites_the_file_that_got_its_name_meanwhile(
+    api: Api, source: Origin, video: Generated, own_store: S3ObjectStore
+) -> None:
+    cut = Reply(body=video, etag='"o"', cut=Cut(3 * PART_BYTES + MIB))
+    whole = Reply(body=video, etag='"o"', ranges=True)
+    url = source.route("/overwrites.mp4", cut, Reply(status=403), whole)
+    task = _order(api, url, "overwrites.mp4", if_exists="overwrite")
+    failed = wait_for_end(api, task, ENDS_WITHIN_S)
+    assert cast("JsonDict", failed["error"])["code"] == "source_forbidden"
+    other = source.route("/other.mp4", Reply(body=video, etag='"p"', ranges=True))
+    between = wait_for_end(api, _order(api, other, "overwrites.mp4"), ENDS_WITHIN_S)
+    assert between["status"] == "complete"
+
+    read_object(api.post(f"/tasks/{task['id']}/retry", {}), 200)
+    ended = wait_for_end(api, task, ENDS_WITHIN_S)
+
+    assert ended["status"] == "complete", ended["error"]
+
+
 def _wait_for_notes(records: Database, task: JsonDict, count: int) -> None:
     """Return once so many parts are noted: the store has each a moment earlier."""
 

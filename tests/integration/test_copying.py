@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import structlog
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from ingest.config import MIB, Settings
 from ingest.environ import load_settings
@@ -28,7 +29,7 @@ from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import CopySource, ObjectHeaders, Part, Upload
 from storage.records import files, leases, lookups
 from storage.records.database import Database
-from storage.records.tables import uploads
+from storage.records.tables import tasks, uploads
 from storage.signals import Signals
 from tests.integration.examples import MakeTask
 from tests.support.media import make_media
@@ -424,3 +425,33 @@ def test_a_copy_that_takes_too_long_is_a_timeout(
     assert ended.error is not None
     assert ended.error.code == "source_timeout"
     assert count_uploads(tools, task) == (0, 0)
+
+
+def test_what_would_be_copied_is_not_where_the_same_bytes_are_there(
+    tools: Tools,
+    store: S3ObjectStore,
+    make_task: MakeTask,
+    task: Task,
+    answer_copies: Callable[[Answer], list[int]],
+) -> None:
+    asked = answer_copies(lambda _, copy: copy())
+    plain = make_task(f"{secrets.token_hex(8)}.mp4", url=task.order.url)
+    with tools.database.transaction() as connection:
+        # So that the first one is downloaded, and its SHA-256 is known.
+        connection.execute(
+            update(tasks).where(tasks.c.id == plain.id).values(
+                checksum=f"sha256:{hashlib.sha256(_read_source(store, task)).hexdigest()}"
+            )
+        )  # fmt: skip
+        connection.execute(update(tasks).where(tasks.c.id == task.id).values(dedupe="content"))
+    first, _ = run(tools, plain)
+    assert first.status is Status.COMPLETE
+    again, _ = run(tools, task)
+    store.delete(f"prefix/folder/{plain.order.filename}")
+    assert asked == []
+    assert again.duplicate_of == plain.file_id
+
+
+def _read_source(store: S3ObjectStore, task: Task) -> bytes:
+    key = task.order.url.removeprefix("s3://own/")
+    return requests.get(store.presign(key, 60, public=False), timeout=10).content

@@ -12,11 +12,11 @@ import pytest
 
 from ingest.config import Settings
 from ingest.errors import FileExists, StorageUnavailable
-from ingest.model import File, Project
+from ingest.model import File, Order, Project
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Part, Upload
-from storage.records import files, moves, names
+from storage.records import decisions, files, moves, names, tasks
 from storage.records.completions import Completion, complete
 from storage.records.database import Database
 from tests.integration.examples import Claim, MakeTask, list_names, make_file
@@ -263,6 +263,34 @@ def test_what_a_mover_copied_of_a_file_that_was_deleted_meanwhile_is_deleted_too
 
     assert _list_keys(store, place) == []
     assert list_names(records) == []
+
+
+def test_what_was_copied_to_a_name_that_was_handed_on_and_freed_is_deleted_too(
+    records: Database,
+    mover: Mover,
+    store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    held: tuple[threading.Event, threading.Event],
+    project: Project,
+    place: str,
+) -> None:
+    came, goes_on = held
+    file = _rename(records, make_stored("a"), f"{place}/b")
+    order = Order("http://source.invalid/b", None, "b", None, None, None, None, overwrites=True)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(mover.move, file.task_id)
+        assert came.wait(LIMIT_S)
+        with records.transaction() as connection:
+            task = tasks.create(connection, project, order, object_key=f"{place}/b",
+                                max_attempts=1, request_id="req_tests", woken=False)  # fmt: skip
+        _delete(records, store, file)
+        with records.transaction() as connection:
+            assert decisions.cancel(connection, project.id, task.id)
+        goes_on.set()
+        moving.result(LIMIT_S)
+
+    assert list_names(records) == []
+    assert _list_keys(store, place) == []
 
 
 def test_a_copy_that_came_too_late_is_in_nobodys_way(
