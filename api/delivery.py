@@ -43,6 +43,8 @@ def deliver(name: str) -> Response:
     ttl_s = services.settings.presign_ttl_s
     address = services.store.presign(file.stored_key, ttl_s, headers, head=request.method == "HEAD")
     response = redirect(address, 302)
-    # Half the signature's life: a cached redirect must still work when it is followed.
-    response.headers["Cache-Control"] = f"private, max-age={ttl_s // 2}"
+    # Half the signature's life: a cached redirect must still work when it is followed. One to an
+    # object that is about to be moved would not.
+    kept = "no-store" if file.lies_at is not None else f"private, max-age={ttl_s // 2}"
+    response.headers["Cache-Control"] = kept
     return response  # type: ignore[return-value]  # werkzeug's redirect is typed one class up

@@ -94,7 +94,8 @@ def _find_there(connection: Connection, project: Project, order: Order) -> Task 
 
 
 def _create(services: Services, project: Project, order: Order, max_attempts: int | None) -> Task:
-    if g.access.is_full:
+    # What is overwritten gives room; how much, a worker sees.
+    if g.access.is_full and not order.overwrites:
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     services.planner.check_connection(project, parse_order_url(order.url))
     room = services.queue.look()

@@ -43,6 +43,8 @@ class Mover:
         self._database = database
         self._store = store
         self._bucket = settings.s3_bucket
+        # Somebody may have been led to the old place a moment ago.
+        self._kept_s = float(settings.presign_ttl_s)
         self._idle = threading.Semaphore(MOVES_AT_ONCE)
 
     def start_due(self) -> int:
@@ -78,14 +80,29 @@ class Mover:
             if found.file is None or found.file.lies_at is None:
                 break
             self._copy(found, found.file, found.file.lies_at)
+            is_own_name = f"/{found.file.lies_at}".rpartition("/")[2].startswith(found.file_id)
             with self._database.transaction() as connection:
-                if moves.note_moved(connection, found.file):
-                    key = found.file.object_key
-                    get_logger(__name__).info("file.moved", file_id=found.file_id, key=key)
+                kept_s = self._kept_s if is_own_name else 0.0
+                is_moved = moves.note_moved(connection, found.file, kept_s)
+            key = found.file.object_key
+            if is_moved:
+                get_logger(__name__).info("file.moved", file_id=found.file_id, key=key)
+            else:
+                self._take_back(found.file)
         else:
             raise ConflictError("The file is called otherwise again and again.")
         for key in found.left_keys:
             self._leave(found, key)
+
+    def _take_back(self, file: File) -> None:
+        """Delete a copy that was made for a file which is called otherwise, or is gone."""
+        key = file.object_key
+        there = self._store.describe(key)
+        if there is None or not _is_copy(there, file):
+            return
+        with self._database.transaction() as connection:
+            if moves.hold_unnamed(connection, file.id, key):
+                self._store.delete(key, if_etag=there.etag)
 
     def _leave(self, move: Move, key: str) -> None:
         there = self._store.describe(key)
@@ -97,6 +114,10 @@ class Mover:
                 return
             if there is not None and is_own:
                 self._store.delete(key, if_etag=there.etag)
+            # Of a mover that was killed; nobody else would know of it once the name is free.
+            for pending in self._store.list_uploads(key):
+                if pending.upload.key == key:
+                    self._store.abort(pending.upload)
             moves.free(connection, move.task_id, key)
 
     def _run(self, task_id: str) -> None:

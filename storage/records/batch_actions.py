@@ -37,12 +37,12 @@ _NEXT = text(f"""
 # From behind an id on, or all tasks that are older than the batch might be looked at.
 _PENDING_OF = text("""
     SELECT id FROM tasks WHERE batch_id = :batch_id AND status = 'pending' AND id > :after
-    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 """)
 _FAILED_OF = text("""
     SELECT id, folder, filename, overwrites FROM tasks
     WHERE batch_id = :batch_id AND status = 'failed' AND id > :after ORDER BY id LIMIT :limit
-    FOR UPDATE
+    FOR NO KEY UPDATE
 """)
 # Each of them takes several statements.
 _RUNNING_AT_ONCE = 50
@@ -71,8 +71,6 @@ _CANCEL = text(f"""
         RETURNING {_MOVED_COLUMNS}, event_id
     ), freed AS (
         DELETE FROM names USING moved WHERE names.task_id = moved.id
-    ), waited AS (
-        UPDATE names SET next_task_id = NULL FROM moved WHERE names.next_task_id = moved.id
     ), tallied AS (
         INSERT INTO batch_tallies (batch_id, cancelled) SELECT :batch_id, count(*) FROM moved
     ), told AS ({_tell_moved(EventType.TASK_CANCELLED)}), {outbox.DELIVER}
@@ -161,6 +159,7 @@ def _cancel(connection: Connection, batch_id: str, project_id: str, after: str, 
     given = {"batch_id": batch_id, "after": after, "limit": limit}
     ids = list(connection.execute(_PENDING_OF, given).scalars())
     if ids:
+        names.stop_waiting(connection, ids)
         failure = Cancelled("Somebody cancelled the batch.").as_failure()
         connection.execute(
             _CANCEL,
@@ -211,7 +210,10 @@ def _retry(
             "sources": list(find_sources(Status.PENDING) & {Status.FAILED}),
         },
     ).all()
-    faults |= {row.given_id: names.explain_taken(row.object_key) for row in taken}
+    overwriting = {row.id for row in open_again if row.overwrites}
+    for row in taken:
+        explain = names.explain_made if row.given_id in overwriting else names.explain_taken
+        faults[row.given_id] = explain(row.object_key)
     for task_id, fault in faults.items():
         error = asdict(fault.as_failure())
         connection.execute(update(tasks).where(tasks.c.id == task_id).values(error=error))

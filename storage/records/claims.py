@@ -136,14 +136,19 @@ def claim(
     if row is None:
         _put_off(connection, task_id)
         return None
+    replaced_bytes = names.find_replaced_bytes(connection, task_id) if row.overwrites else None
+    room_bytes = task.room_bytes
+    if room_bytes is not None:
+        # What the file gives back that is replaced is room for the new one.
+        room_bytes = max(0, room_bytes + (replaced_bytes or 0))
     return Lease(
         to_task(row),
         task.key_prefix,
         row.attempt,
         worker,
         to_failure(task.error),
-        None if task.room_bytes is None else max(0, task.room_bytes),
-        replaces=row.overwrites and names.replaces(connection, task_id),
+        room_bytes,
+        replaces=replaced_bytes is not None,
     )
 
 

@@ -105,7 +105,7 @@ def release_expired(connection: Connection, limit: int = 100) -> Mapping[str, St
         .where(tasks.c.status == PROCESSING, tasks.c.lease_until < func.now())
         .order_by(tasks.c.lease_until)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=tasks)
+        .with_for_update(skip_locked=True, key_share=True, of=tasks)
     ).all()
     lost = LeaseLost("The worker fell silent and its lease ran out.").as_failure()
     outcome: dict[str, Status] = {}

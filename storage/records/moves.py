@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, text, update
 
 from ingest.model import File
 from storage.records.files import to_file
@@ -21,21 +21,25 @@ from storage.records.tasks import in_seconds
 # A namespace of advisory locks, as those in ``claims``: one claims at a time, since several names
 # of a task may be left.
 _CLAIM_LOCK = 7
-# Those that somebody has had come last: they may be what cannot be moved.
+# Those that somebody has had come after the others: they may be what cannot be moved.
 _CLAIM = text("""
-    UPDATE names SET moving_until = now() + make_interval(secs => :lease_s)
+    UPDATE names SET moving_until = now() + make_interval(secs => :lease_s),
+        due_at = now() + make_interval(secs => :lease_s)
     WHERE object_key = ANY(ARRAY(
-        SELECT object_key FROM names AS one WHERE leaves AND NOT EXISTS (
+        SELECT object_key FROM names AS one
+        WHERE leaves AND due_at <= now() AND NOT EXISTS (
             SELECT FROM names AS other
             WHERE other.task_id = one.task_id AND other.moving_until > now())
-        ORDER BY moving_until NULLS FIRST LIMIT 1))
+        ORDER BY due_at LIMIT 1))
     RETURNING task_id
 """)
+# What somebody moves is theirs, though it is due for others only later.
+_IS_DUE = or_(names.c.due_at <= func.now(), names.c.moving_until > func.now())
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The names of a task that are left, and its file, if there is one.
+    """The names of a task that are left and to be cleared by now, and its file, if there is one.
 
     ``file_id`` is what its objects carry, whether there is a file or not.
     """
@@ -57,28 +61,52 @@ def read(connection: Connection, task_id: str) -> Move:
     """Return what is to be done for a task at this moment."""
     file_id = connection.execute(select(tasks.c.file_id).where(tasks.c.id == task_id)).scalar_one()
     row = connection.execute(select(files).where(files.c.task_id == task_id)).one_or_none()
-    left = select(names.c.object_key).where(names.c.task_id == task_id, names.c.leaves)
+    left = select(names.c.object_key).where(names.c.task_id == task_id, names.c.leaves, _IS_DUE)
     keys = connection.execute(left.order_by(names.c.object_key)).scalars().all()
     return Move(task_id, file_id, None if row is None else to_file(row), keys)
 
 
-def note_moved(connection: Connection, file: File) -> bool:
+def note_moved(connection: Connection, file: File, kept_s: float) -> bool:
     """Note that a file's object is where its name is.
+
+    Args:
+        kept_s: for how long what it was moved from stays.
 
     Returns:
         False where the file has another name by now, or is gone.
     """
-    return bool(
-        connection.execute(
-            update(files)
-            .where(
-                files.c.id == file.id,
-                files.c.lies_at == file.lies_at,
-                files.c.object_key == file.object_key,
-            )
-            .values(lies_at=None)
-        ).rowcount
+    moved = connection.execute(
+        update(files)
+        .where(
+            files.c.id == file.id,
+            files.c.lies_at == file.lies_at,
+            files.c.object_key == file.object_key,
+        )
+        .values(lies_at=None)
+    ).rowcount
+    if not moved:
+        return False
+    connection.execute(
+        update(names)
+        .where(names.c.object_key == file.lies_at, names.c.task_id == file.task_id, names.c.leaves)
+        .values(due_at=in_seconds(kept_s), moving_until=None)
     )
+    return True
+
+
+def hold_unnamed(connection: Connection, file_id: str, object_key: str) -> bool:
+    """Let no file have a key before this transaction ends, if it is nobody's.
+
+    Returns:
+        False where the file lies there or is called so, or where somebody has the name: they see to
+        what they find there.
+    """
+    query = select(files.c.object_key, files.c.lies_at).where(files.c.id == file_id)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is not None and object_key in {row.object_key, row.lies_at}:
+        return False
+    named = exists().where(names.c.object_key == object_key)
+    return not connection.execute(select(named)).scalar_one()
 
 
 def hold_left(connection: Connection, task_id: str, object_key: str) -> bool:

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from sqlalchemy import Connection, delete, exists, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import ConflictError, FileExists
 from ingest.model import Project
 from ingest.naming import make_key, number_name
-from storage.records.tables import names
+from storage.records.tables import files, names
 
 _LOOKED_AT_ONCE = 200
 # So many files of one name, and the next one is refused.
@@ -35,9 +35,14 @@ MAY_BE_TAKEN_OVER = """names.next_task_id IS NULL AND NOT names.leaves
 # were free; `had` are all that have theirs.
 TAKEN_OVER = f"""
     taken_over AS (
-        UPDATE names SET next_task_id = given.{{id}} FROM given
-        WHERE given.overwrites AND names.object_key = given.object_key
-            AND names.project_id = :project_id AND {MAY_BE_TAKEN_OVER}
+        UPDATE names SET next_task_id = wanted.task_id FROM (
+            SELECT names.object_key, given.{{id}} AS task_id
+            FROM given JOIN names USING (object_key)
+            WHERE given.overwrites AND names.project_id = :project_id AND {MAY_BE_TAKEN_OVER}
+            -- As with the names that are free.
+            ORDER BY names.object_key FOR UPDATE OF names
+        ) AS wanted
+        WHERE names.object_key = wanted.object_key
         RETURNING names.next_task_id
     ), had AS (
         SELECT task_id FROM named UNION ALL SELECT next_task_id FROM taken_over
@@ -106,8 +111,8 @@ def explain_taken(object_key: str) -> FileExists:
 def explain_made(object_key: str) -> FileExists:
     """Return the error of a name that is to be overwritten, and that a task is at."""
     return FileExists(
-        f"'{object_key}' is what another task makes at this moment; it can be overwritten once "
-        "that has ended.",
+        f"'{object_key}' is what another task makes, or a file leaves, at this moment; it can be "
+        "overwritten once that has ended.",
         param="filename",
     )
 
@@ -115,9 +120,7 @@ def explain_made(object_key: str) -> FileExists:
 def free(connection: Connection, task_id: str) -> None:
     """Let others have the name that a task had reserved, or was to take over."""
     # First: whoever deletes the file may be handing the name over, and is waited for here.
-    connection.execute(
-        update(names).where(names.c.next_task_id == task_id).values(next_task_id=None)
-    )
+    stop_waiting(connection, [task_id])
     connection.execute(delete(names).where(names.c.task_id == task_id))
 
 
@@ -132,16 +135,25 @@ def give_up(connection: Connection, task_id: str, *, is_moving: bool) -> None:
     # Somebody may be about to wait for it; a statement of its own sees who, once that is committed.
     connection.execute(select(names.c.object_key).where(own).with_for_update()).all()
     connection.execute(_HAND_OVER, {"task_id": task_id})
-    if is_moving:
-        connection.execute(update(names).where(own).values(leaves=True))
-    else:
+    if not is_moving:
         connection.execute(delete(names).where(own, ~names.c.leaves))
+    connection.execute(update(names).where(own).values(leaves=True, due_at=func.now()))
 
 
-def replaces(connection: Connection, task_id: str) -> bool:
-    """Return whether a task waits for another file's name."""
-    return bool(
-        connection.execute(select(exists().where(names.c.next_task_id == task_id))).scalar_one()
+def find_replaced_bytes(connection: Connection, task_id: str) -> int | None:
+    """Return how long the file is whose name a task waits for; None if it waits for none."""
+    size_bytes: int | None = connection.execute(
+        select(files.c.filesize_bytes)
+        .join(names, names.c.task_id == files.c.task_id)
+        .where(names.c.next_task_id == task_id)
+    ).scalar_one_or_none()
+    return size_bytes
+
+
+def stop_waiting(connection: Connection, task_ids: Sequence[str]) -> None:
+    """Let tasks wait for no other file's name any more."""
+    connection.execute(
+        update(names).where(names.c.next_task_id.in_(task_ids)).values(next_task_id=None)
     )
 
 
@@ -162,7 +174,7 @@ def change(connection: Connection, project_id: str, task_id: str, old: str, new:
     )
     if not connection.execute(back).rowcount:
         reserve(connection, project_id, task_id, new)
-    connection.execute(update(names).where(names.c.object_key == old).values(leaves=True))
+    _leave(connection, old)
 
 
 def take_over(connection: Connection, task_id: str, object_key: str) -> bool:
@@ -198,7 +210,13 @@ def note_object(connection: Connection, project_id: str, task_id: str, object_ke
         FileExists: somebody else has that key.
     """
     reserve(connection, project_id, task_id, object_key)
-    connection.execute(update(names).where(names.c.object_key == object_key).values(leaves=True))
+    _leave(connection, object_key)
+
+
+def _leave(connection: Connection, object_key: str) -> None:
+    connection.execute(
+        update(names).where(names.c.object_key == object_key).values(leaves=True, due_at=func.now())
+    )
 
 
 def list_free(

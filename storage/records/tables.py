@@ -279,9 +279,10 @@ names = Table(
     # Who takes the name over from the file that has it. No foreign key: it would be checked for
     # each of a million rows, which have none.
     Column("next_task_id", String),
-    # The file is called otherwise, or is gone; only its object may be here still. And until when
-    # somebody moves it.
+    # The file is called otherwise, or is gone; only its object may be here still. From when on
+    # somebody is to look after that, and until when somebody does.
     Column("leaves", Boolean, nullable=False, server_default=text("false")),
+    Column("due_at", DateTime(timezone=True)),
     Column("moving_until", DateTime(timezone=True)),
     Index("names_task_id_idx", "task_id"),
     Index(
@@ -289,7 +290,7 @@ names = Table(
         "next_task_id",
         postgresql_where=text("next_task_id IS NOT NULL"),
     ),
-    Index("names_leaving_idx", "task_id", postgresql_where=text("leaves")),
+    Index("names_due_at_idx", "due_at", postgresql_where=text("leaves")),
 )
 
 # The uploads that tasks have begun: what a later attempt may go on from, and what is to be aborted.

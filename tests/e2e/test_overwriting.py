@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 import pytest
 import requests
 
+from ingest.model import Limits
 from storage.objects.s3 import S3ObjectStore
+from storage.records import projects
+from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_object
 from tests.support.batches import read_results, send_items, wait_until_over
 from tests.support.origin import Origin, Stall
@@ -39,8 +43,12 @@ def _read(file: JsonDict) -> bytes:
     return requests.get(str(file["url"]), timeout=10).content
 
 
-def _wait_for_object(store: S3ObjectStore, folder: str) -> None:
-    wait_until(lambda: list(store.list_keys(f"{folder}/")) == [f"{folder}/a.bin"], "the object", 20)
+def _wait_for_object(store: S3ObjectStore, folder: str, file_id: object) -> None:
+    def is_there() -> bool:
+        found = store.describe(f"{folder}/a.bin")
+        return found is not None and found.metadata["headrace-file-id"] == file_id
+
+    wait_until(is_there, "the object", 20)
 
 
 def test_the_new_file_has_the_name_and_the_old_one_is_gone(
@@ -55,11 +63,67 @@ def test_the_new_file_has_the_name_and_the_old_one_is_gone(
     assert (new["url"], new["filename"], new["kind"]) == (old["url"], "a.bin", "video")
     assert _read(new) == video
     assert read_error(api.get(f"/files/{old['id']}"), 404, "not_found")
-    _wait_for_object(store, folder)
+    _wait_for_object(store, folder, new["id"])
     assert _read(new) == video
     found = store.describe(f"{folder}/a.bin")
     assert found is not None
     assert (found.content_type, found.size_bytes) == ("video/mp4", len(video))
+
+
+def test_an_order_without_a_filename_may_say_overwrite(
+    api: Api, picture_url: str, folder: str
+) -> None:
+    order = {"url": picture_url, "folder": folder, "if_exists": "overwrite"}
+    assert read_object(api.post("/files", order), 201)["folder"] == folder
+
+
+def test_whoever_was_led_to_the_new_object_before_it_was_moved_reads_it_still(
+    api: Api, store: S3ObjectStore, picture_url: str, video: bytes, origin: Origin, folder: str
+) -> None:
+    read_object(api.post("/files", _order(picture_url, folder)), 201)
+    url = origin.serve(f"/{folder}/v.mp4", video)
+    new = read_object(api.post("/files", _order(url, folder)), 201)
+
+    told = requests.get(str(new["url"]), timeout=10, allow_redirects=False)
+    _wait_for_object(store, folder, new["id"])
+
+    assert requests.get(told.headers["Location"], timeout=10).content == video
+
+    def is_moved() -> bool:
+        later = requests.get(str(new["url"]), timeout=10, allow_redirects=False)
+        is_kept = "max-age" in later.headers["Cache-Control"]
+        assert is_kept or later.headers["Cache-Control"] == "no-store"
+        return is_kept and f"{folder}/a.bin" in later.headers["Location"]
+
+    wait_until(is_moved, "the redirect to its place", 20)
+    # Deleted, it is nowhere any more.
+    assert api.delete(f"/files/{new['id']}").status_code == 200
+    wait_until(lambda: list(store.list_keys(f"{folder}/")) == [], "nothing", 20)
+
+
+def test_a_project_that_is_full_may_overwrite_what_it_has(
+    open_project: Callable[[], Api],
+    database: Database,
+    picture_url: str,
+    picture: bytes,
+    folder: str,
+) -> None:
+    full = open_project()
+    old = read_object(full.post("/files", _order(picture_url, folder)), 201)
+    with database.transaction() as connection:
+        projects.set_limits(
+            connection, str(read_object(full.get("/project"))["id"]), Limits(None, len(picture))
+        )
+    read_error(full.post("/files", {"url": picture_url}), 403, "quota_exceeded")
+
+    new = read_object(full.post("/files", _order(picture_url, folder)), 201)
+
+    assert new["id"] != old["id"]
+    usage = read_object(full.get("/project"))["usage"]
+    assert isinstance(usage, dict)
+    assert usage["stored_bytes"] == len(picture)
+    order = {**_order(picture_url, folder), "filename": "another.bin"}
+    read_error(full.post("/files", order), 422, "quota_exceeded")
 
 
 def test_a_failed_ingest_leaves_the_old_file_as_it_was(
@@ -73,7 +137,7 @@ def test_a_failed_ingest_leaves_the_old_file_as_it_was(
     read_error(api.post("/files", order), 422, "checksum_mismatch")
     assert read_object(api.get(f"/files/{old['id']}")) == old
     assert _read(old) == picture
-    _wait_for_object(store, folder)
+    assert list(store.list_keys(f"{folder}/")) == [f"{folder}/a.bin"]
     # It waits for nobody any more.
     assert read_object(api.patch(f"/files/{old['id']}", {"filename": "b.bin"}))
 
@@ -113,7 +177,8 @@ def test_the_name_of_a_file_that_is_deleted_goes_to_the_task_that_waits(
     output = ended["output"]
     assert isinstance(output, dict)
     assert _read(output) == video
-    _wait_for_object(store, folder)
+    _wait_for_object(store, folder, output["id"])
+    assert _read(output) == video
 
 
 def test_a_cancelled_task_leaves_the_name_to_its_file(
@@ -146,5 +211,5 @@ def test_a_batch_overwrites_what_is_there_and_refuses_to_overwrite_itself(
     results = read_results(api, batch)
     assert [one["error_code"] for one in results] == [None, "file_exists", None]
     assert _read(old) == video
-    wait_until(lambda: len(list(store.list_keys(f"{folder}/"))) == 2, "two objects", 20)
+    _wait_for_object(store, folder, results[0]["file_id"])
     assert _read(old) == video

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import func, update
 
 from ingest.config import Settings
 from ingest.errors import FileExists, StorageUnavailable
@@ -19,6 +20,7 @@ from storage.objects.store import ObjectHeaders, Part, Upload
 from storage.records import decisions, files, moves, names, tasks
 from storage.records.completions import Completion, complete
 from storage.records.database import Database
+from storage.records.tables import names as names_table
 from tests.integration.examples import Claim, MakeTask, list_names, make_file
 from workers.moving import Mover
 from workers.placement import META_ATTEMPT, META_FILE_ID
@@ -118,7 +120,11 @@ def _list_keys(store: S3ObjectStore, place: str) -> list[str]:
 def _forget_lease(records: Database, task_id: str) -> None:
     """Take a mover for dead: its lease has run out."""
     with records.transaction() as connection:
-        moves.extend(connection, task_id, -1)
+        connection.execute(
+            update(names_table)
+            .where(names_table.c.task_id == task_id)
+            .values(due_at=func.now(), moving_until=None)
+        )
 
 
 def _claim(records: Database) -> str | None:
@@ -242,6 +248,52 @@ def test_a_name_that_is_left_is_not_cleared_once_the_file_is_called_so_again(
     other_mover.move(file.task_id)
     assert _list_keys(store, place) == ["c"]
     assert list_names(records) == [f"{place}/c"]
+
+
+def test_what_was_moved_from_a_name_of_its_own_stays_for_those_who_were_led_there(
+    records: Database,
+    mover: Mover,
+    store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    place: str,
+) -> None:
+    # As of a file that took the place of another, and of one that had no name.
+    stored = make_stored("a")
+    own = f"{stored.id}.mp4"
+    _rename(records, stored, f"{place}/{own}")
+    mover.move(stored.task_id)
+    _rename(records, stored, f"{place}/b")
+    mover.move(stored.task_id)
+    assert _list_keys(store, place) == sorted(["b", own])
+    assert _claim(records) is None
+
+    _forget_lease(records, stored.task_id)
+    assert _claim(records) == stored.task_id
+    mover.move(stored.task_id)
+
+    assert _list_keys(store, place) == ["b"]
+    assert list_names(records) == [f"{place}/b"]
+
+
+def test_what_was_moved_goes_at_once_with_its_file(
+    records: Database,
+    mover: Mover,
+    store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    place: str,
+) -> None:
+    stored = make_stored("a")
+    _rename(records, stored, f"{place}/{stored.id}.mp4")
+    mover.move(stored.task_id)
+    file = _rename(records, stored, f"{place}/b")
+    mover.move(stored.task_id)
+
+    _delete(records, store, file)
+
+    assert _claim(records) == stored.task_id
+    mover.move(stored.task_id)
+    assert _list_keys(store, place) == []
+    assert list_names(records) == []
 
 
 def test_what_a_mover_copied_of_a_file_that_was_deleted_meanwhile_is_deleted_too(

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, delete, select, text, update
-from sqlalchemy.exc import IntegrityError, NoResultFound
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 
 from ingest.access import USUAL_SCOPES, Access
 from ingest.errors import DatabaseUnavailable, FileExists
@@ -224,6 +224,47 @@ def test_a_migration_can_be_taken_back(make_empty_database: Callable[[], str]) -
             text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         )
         assert left.scalars().all() == ["alembic_version"]
+    engine.dispose()
+    migrate(url)
+
+
+def test_a_migration_is_not_taken_back_where_nobody_would_know_any_more_where_a_file_lies(
+    make_empty_database: Callable[[], str],
+) -> None:
+    url = make_empty_database()
+    command.upgrade(make_config(url), "0013")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO projects (id, name, key_prefix) VALUES ('prj_1', 'a', '')")
+        )
+        connection.execute(
+            text("""
+                INSERT INTO tasks (id, project_id, kind, status, url, source_host, file_id,
+                    media_id, max_attempts, request_id)
+                VALUES ('task_1', 'prj_1', 'ingest', 'pending', 'http://a/', 'a', 'file_1',
+                    'med_1', 5, 'req_1')
+            """)
+        )
+        connection.execute(
+            text(
+                "INSERT INTO names (object_key, project_id, task_id) "
+                "VALUES ('a', 'prj_1', 'task_1')"
+            )
+        )
+    migrate(url)
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT overwrites, dedupe FROM tasks")).one() == (
+            False,
+            "none",
+        )
+        assert connection.execute(text("SELECT leaves FROM names")).scalar_one() is False
+        connection.execute(text("UPDATE names SET leaves = true"))
+    with pytest.raises(DBAPIError, match="Let those tasks end first"):
+        command.downgrade(make_config(url), "0013")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE names SET leaves = false"))
+    command.downgrade(make_config(url), "0013")
     engine.dispose()
     migrate(url)
 

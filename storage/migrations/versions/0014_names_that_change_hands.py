@@ -32,6 +32,7 @@ def upgrade() -> None:
     op.add_column(
         "names", sa.Column("leaves", sa.Boolean, nullable=False, server_default=sa.text("false"))
     )
+    op.add_column("names", sa.Column("due_at", sa.DateTime(timezone=True)))
     op.add_column("names", sa.Column("moving_until", sa.DateTime(timezone=True)))
     op.create_index(
         "names_next_task_id_idx",
@@ -39,13 +40,22 @@ def upgrade() -> None:
         ["next_task_id"],
         postgresql_where=sa.text("next_task_id IS NOT NULL"),
     )
-    op.create_index("names_leaving_idx", "names", ["task_id"], postgresql_where=sa.text("leaves"))
+    op.create_index("names_due_at_idx", "names", ["due_at"], postgresql_where=sa.text("leaves"))
 
 
 def downgrade() -> None:
-    op.drop_index("names_leaving_idx", table_name="names")
+    # Without these columns nobody would know where the objects of such files lie.
+    op.execute("""
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM names WHERE leaves OR next_task_id IS NOT NULL)
+                OR EXISTS (SELECT FROM files WHERE lies_at IS NOT NULL) THEN
+                RAISE EXCEPTION 'Files are being moved or overwritten. Let those tasks end first.';
+            END IF;
+        END $$
+    """)
+    op.drop_index("names_due_at_idx", table_name="names")
     op.drop_index("names_next_task_id_idx", table_name="names")
-    for column in ("moving_until", "leaves", "next_task_id"):
+    for column in ("moving_until", "due_at", "leaves", "next_task_id"):
         op.drop_column("names", column)
     op.drop_index("files_source_idx", table_name="files")
     op.drop_index("files_sha256_idx", table_name="files")
