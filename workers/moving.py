@@ -93,6 +93,8 @@ class Mover:
             raise ConflictError("The file is called otherwise again and again.")
         for key in found.left_keys:
             self._leave(found, key)
+        with self._database.transaction() as connection:
+            moves.let_go(connection, task_id)
 
     def _take_back(self, file: File) -> None:
         """Delete a copy that was made for a file which is called otherwise, or is gone."""

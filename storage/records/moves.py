@@ -142,6 +142,16 @@ def extend(connection: Connection, task_id: str, lease_s: float) -> None:
     )
 
 
+def let_go(connection: Connection, task_id: str) -> None:
+    """Let others look after the names of a task from now on: a file may be called by the one that
+    was claimed again, and leave another."""
+    connection.execute(
+        update(names)
+        .where(names.c.task_id == task_id, names.c.moving_until.is_not(None))
+        .values(moving_until=None)
+    )
+
+
 def list_moving(connection: Connection, object_keys: Sequence[str]) -> frozenset[str]:
     """Return those of the keys that an object is being moved to."""
     other = names.alias()

@@ -146,6 +146,32 @@ def test_one_mover_at_a_time_has_what_a_task_has_left(
     assert _claim(records) == file.task_id
 
 
+def test_a_name_that_is_left_amid_a_move_waits_for_the_end_of_that_alone(
+    records: Database,
+    mover: Mover,
+    store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    held: tuple[threading.Event, threading.Event],
+    place: str,
+) -> None:
+    came, goes_on = held
+    file = _rename(records, make_stored("a"), f"{place}/b")
+    assert _claim(records) == file.task_id
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(mover.move, file.task_id)
+        assert came.wait(LIMIT_S)
+        # The name that was claimed is the file's again, and is left again only afterwards.
+        _rename(records, file, f"{place}/a")
+        assert _claim(records) is None
+        goes_on.set()
+        moving.result(LIMIT_S)
+    _rename(records, file, f"{place}/c")
+
+    assert _claim(records) == file.task_id
+    mover.move(file.task_id)
+    assert _list_keys(store, place) == ["c"]
+
+
 def test_movers_that_move_one_file_at_the_same_time_leave_one_object(
     records: Database,
     mover: Mover,
