@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help ingest run test chaos security bench lint format lock clean setup
+.PHONY: help ingest run test chaos security bench lint format openapi lock clean setup
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: $(INSTALLED) ## Check format, style, types and the direction of imports
 format: $(INSTALLED) ## Format the code and mend what ruff can
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+openapi: $(INSTALLED) ## Write docs/openapi.json anew
+	@$(BIN)/python -m api.specification >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 lock: $(INSTALLED) ## Write requirements/*.lock anew, keeping versions that still fit
 	@$(COMPILE) pyproject.toml --extra ffmpeg -o requirements/production.lock

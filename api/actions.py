@@ -18,7 +18,7 @@ from api.envelope import build_object
 from api.ingests import announce, may_wake, plan_name, show_tasks
 from api.services import get_services
 from api.tasks import find_task
-from ingest.errors import ConflictError, RedisUnavailable
+from ingest.errors import ConflictError, FileExists, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.states import Status
 from storage.records import decisions
@@ -63,6 +63,7 @@ def cancel(task_id: str) -> Response:
     "It is pending again with all its attempts before it, and goes on from the parts it had "
     "stored where they still hold. Takes no body.",
     _ANSWERS,
+    raises={409: (FileExists,)},
 )
 def retry(task_id: str) -> Response:
     """Give a task another go under the name it had."""

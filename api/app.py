@@ -86,10 +86,12 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES + 1,
         AUTO_404_RESPONSE=False,
         AUTO_OPERATION_ID=False,
+        # Its own shapes of errors, which no answer of ours has.
+        AUTO_AUTH_ERROR_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
         # It would keep the Host of the first request that asked, whoever sent it.
         AUTO_SERVERS=False,
         SERVERS=None if chosen.api_url is None else [{"url": chosen.api_url}],
-        DESCRIPTION="Pulls media from any URL into your own object storage.",
     )
     app.json = StrictJson(app)
     # Two slashes are another path, not a redirect.

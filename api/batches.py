@@ -20,7 +20,7 @@ from api.services import Services, get_services
 from ingest.batch_requests import BatchOptions
 from ingest.batch_resources import BatchCheckResource, show_batch, show_reject
 from ingest.batches import Batch
-from ingest.errors import NotFound, QuotaExceeded
+from ingest.errors import FileExists, NotFound, QuotaExceeded
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
 from ingest.model import Project
@@ -42,6 +42,7 @@ blueprint.before_request(admit_list)
     "nothing.",
     {200: BatchCheckAnswer, 201: BatchAnswer, 400: None, 409: None, 413: None, 415: None,
      422: None, 503: None},
+    raises={403: (QuotaExceeded,), 409: (FileExists,)},
 )  # fmt: skip
 def create(query: BatchQuery) -> Response:
     """Write all tasks of a list down, or none."""

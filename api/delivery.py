@@ -24,7 +24,7 @@ blueprint = APIBlueprint("delivery", __name__, tag="Delivery")
     blueprint,
     "Read a file's bytes",
     "Redirects to the object store; HEAD works too.",
-    {302: None, 404: None},
+    {302: None, 404: None, 503: None},
     public=True,
 )
 def deliver(name: str) -> Response:

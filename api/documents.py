@@ -1,7 +1,9 @@
 """What the OpenAPI document says of each operation, and of its answers (``api.answers``).
 
 APIFlask writes paths, parameters and bodies. It knows no pydantic models in ``responses``, so
-operations name the schemas of their answers and :func:`complete_document` puts them in.
+operations name the schemas of their answers and :func:`complete_document` puts them in, with
+examples (``api.example_answers``), with errors that views do not name (``api.refusals``), and with
+operations called after their paths (``api.operation_names``).
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.answers import ANSWERS, LINKED, ErrorAnswer
+from api.answers import ANSWERS, LINKED
+from api.example_answers import build_answers
+from api.example_requests import BODIES, PATH_PARAMETERS, STREAMS
+from api.operation_names import name_operation
+from api.refusals import Errors, add_errors, add_usual_errors, build_error_examples, get_usual
 from ingest.batch_requests import BatchRequest
 from ingest.line_lists import TSV_HEADER
 from ingest.list_rows import FORMATS, ListFormat
@@ -23,6 +29,7 @@ R = TypeVar("R")
 
 SECURITY = "bearerAuth"
 _SCHEMAS = "#/components/schemas/"
+_EXAMPLES = "#/components/examples/"
 # APIFlask's own shapes of errors, which no answer of ours has.
 _UNUSED = ("HTTPError", "ValidationError")
 
@@ -40,17 +47,31 @@ _SAID: Mapping[int, str] = {
     202: "Accepted; the ingest goes on",
     204: "Done; there is nothing to say",
     302: "Redirect to the object store",
-    400: "The body is no JSON object",
-    401: "No valid key",
-    403: "The key has not the scope, or the project stores as much as it may",
-    404: "Not found",
-    409: "The name is taken, or the task is in another state",
-    413: "The body is too long",
-    415: "The body is not application/json",
-    422: "A field is invalid, or the ingest failed",
-    429: "The key has made as many requests as it may for now",
-    503: "A service Headrace stands on does not answer",
 }
+_ABOUT = """\
+Pulls media from any URL into your own object storage.
+
+Send a key as `Authorization: Bearer hr_…`. One object comes as `{"meta", "data", "links"}`, a list
+the same way with its counts in `meta` and its pages in `links`. With `Accept-Version: 2025-08-20`
+(or later) a success is the bare `data`; of a list `Link` and `X-Total` say the rest. Every error
+has one shape, `{"meta", "data": null, "error": {"code", "message", "param"}, "links"}`, and a
+stable `code`. Any POST takes an `Idempotency-Key`: sent again with it, it is answered again and
+done once.
+"""
+_TAGS: Mapping[str, str] = {
+    "Files": "What is stored, and the ingest that answers with its file.",
+    "Media": "Files that belong together.",
+    "Tasks": "Ingests that are promised now and done by a worker.",
+    "Batches": "Many ingests, asked for at once and followed as one.",
+    "Webhooks": "Whom events are sent to, what was sent, and the secrets that sign it.",
+    "Events": "What happened in the project.",
+    "Keys": "What opens the API; takes a key with the scope `admin`.",
+    "Project": "What the key belongs to, and its limits.",
+    "Delivery": "The bytes of files; takes no key.",
+    "Service": "Whether all is well, and what is counted; takes no key.",
+}
+_METHODS = ("get", "post", "patch", "delete")
+_JSON = "application/json"
 
 
 def describe(
@@ -61,36 +82,37 @@ def describe(
     *,
     public: bool = False,
     stream: str | None = None,
+    raises: Mapping[int, Errors] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that documents a view.
 
     Args:
         answers: the model of each status; None for one without a body, or for the error shape.
-            What is wrong with the key is added.
+            What every request can meet is added (``api.refusals``).
         public: whether it takes no key.
         stream: the type of what it answers with, where that is no JSON.
+        raises: errors beside the usual one of their status.
     """
     # APIFlask's own type for this is narrower than what it reads.
     responses: dict[int | str, Any] = {}
-    refusals = {} if public else {401: None, 403: None, 429: None}
-    for status, model in sorted({**answers, **refusals}.items()):
-        shape = model or (ErrorAnswer if status >= 400 else None)
-        responses[status] = {"description": _SAID[status]}
-        if shape is not None:
-            schema = {"$ref": _SCHEMAS + shape.__name__}
-            responses[status]["content"] = {"application/json": {"schema": schema}}
-
+    for status, model in answers.items():
+        if model is not None:
+            responses[str(status)] = _show(status, model)
+        elif status < 400:
+            responses[str(status)] = {"description": _SAID[status]}
     if stream is not None:
         # An event of a stream is no string, and this version of OpenAPI has no words for one.
         schema = {} if stream == "text/event-stream" else {"type": "string"}
-        responses[200]["content"] = {stream: {"schema": schema}}
+        responses["200"]["content"] = {stream: {"schema": schema, "example": STREAMS[stream]}}
+    usual = {one: get_usual(one) for one, model in answers.items() if one >= 400 and model is None}
+    add_errors({"responses": responses}, usual)
+    add_errors({"responses": responses}, raises or {})
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         documented: Callable[P, R] = blueprint.doc(
             summary=summary,
             description=description or None,
             responses=responses,
-            operation_id=f"{view.__name__}_{blueprint.name}",
             security=None if public else SECURITY,
         )(view)
         return documented
@@ -99,7 +121,7 @@ def describe(
 
 
 def complete_document(document: dict[str, Any]) -> dict[str, Any]:
-    """Put in the schemas of the answers, and links; say that a body must be there where read.
+    """Put in what APIFlask does not know: schemas, examples, errors, names and links.
 
     What is made links to every operation on it (OpenAPI 3.1, Link Object).
     """
@@ -113,12 +135,75 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
     document["paths"]["/batches"]["post"]["requestBody"] = _describe_list()
     for name in _UNUSED:
         schemas.pop(name, None)
-    for operations in document["paths"].values():
+    paths = document["paths"] = {
+        path: {method: found[method] for method in _METHODS if method in found}
+        for path, found in sorted(document["paths"].items())
+    }
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            _complete_operation(path, method, operation)
+    for operations in paths.values():
         for operation in operations.values():
             if "requestBody" in operation:
-                operation["requestBody"]["required"] = True
-                _link(operation, document["paths"])
+                _link(operation, paths)
+    document["info"]["description"] = _ABOUT
+    used = {tag for found in paths.values() for one in found.values() for tag in one["tags"]}
+    document["tags"] = [
+        {"name": name, "description": said} for name, said in _TAGS.items() if name in used
+    ]
+    document["components"] = {
+        "schemas": dict(sorted(schemas.items())),
+        "examples": _list_examples(paths),
+        "securitySchemes": document["components"]["securitySchemes"],
+    }
     return document
+
+
+def _show(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    name = model.__name__
+    # A task that was just asked for looks another way than one that is read.
+    shown = f"New{name}" if name == "TaskAnswer" and status in {201, 202} else name
+    example = {"$ref": _EXAMPLES + shown}
+    content = {"schema": {"$ref": _SCHEMAS + name}, "examples": {shown: example}}
+    return {
+        "description": _SAID.get(status, "Not ready"),
+        "content": {_JSON: content},
+    }
+
+
+def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    keyed = bool(operation.get("security"))
+    add_usual_errors(operation, method, keyed=keyed)
+    operation["responses"] = {status: responses[status] for status in sorted(responses)}
+    for answer in responses.values():
+        if not answer.get("content"):
+            answer.pop("content", None)
+    content = responses.get("200", {}).get("content", {}).get(_JSON, {})
+    is_list = content.get("schema", {}).get("$ref", "").endswith("ListAnswer")
+    operation["operationId"] = name_operation(method, path, is_list=is_list)
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            parameter["example"] = PATH_PARAMETERS[parameter["name"]]
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
+        body = operation["requestBody"]["content"][_JSON]
+        body["example"] = BODIES[body["schema"]["$ref"].removeprefix(_SCHEMAS)]
+
+
+def _list_examples(paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the examples that the operations refer to, in the order of their names."""
+    known = {name: {"value": value} for name, value in build_answers().items()}
+    known |= build_error_examples()
+    used = {
+        name
+        for operations in paths.values()
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+        for content in answer.get("content", {}).values()
+        for name in content.get("examples", {})
+    }
+    return {name: known[name] for name in sorted(used)}
 
 
 def _describe_list() -> dict[str, Any]:

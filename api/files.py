@@ -15,6 +15,7 @@ from api.documents import describe
 from api.envelope import build_error, build_list, build_object, make_link
 from api.ingests import create_task, find_places, show, show_tasks
 from api.preferences import read_preference
+from api.refusals import FAILED_INGEST
 from api.schemas import FileChange, FileListing, FileRequest
 from api.services import Services, get_services
 from api.waiting import wait_for_end
@@ -75,6 +76,7 @@ _NO_FILE = "There is no such file in this project."
         422: None,
         503: None,
     },
+    raises={403: (QuotaExceeded,), 409: (FileExists,), 422: FAILED_INGEST},
 )
 def create(asked: FileRequest) -> Response:
     """Ingest and wait; the work is a worker's."""
@@ -158,6 +160,7 @@ def list_all(asked: FileListing) -> Response:
         422: None,
         503: None,
     },
+    raises={409: (FileExists,)},
 )
 def change(file_id: str, asked: FileChange) -> Response:
     """Change what belongs to its owner."""
@@ -199,6 +202,7 @@ def _rename(
     "Delete a file",
     "The object and its record; the name is free again.",
     {200: DeletedAnswer, 404: None, 503: None},
+    raises={503: (StorageUnavailable,)},
 )
 def delete(file_id: str) -> Response:
     """Delete the object, then its row: a failure in between leaves a row to delete again."""

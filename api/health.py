@@ -40,7 +40,7 @@ def readyz() -> tuple[Response, int]:
 
 
 @blueprint.get("/metrics")
-@describe(blueprint, "Prometheus metrics", "", {200: None}, public=True)
+@describe(blueprint, "Prometheus metrics", "", {200: None}, public=True, stream="text/plain")
 def metrics() -> Response:
     """Answer in Prometheus' text format."""
     return Response(collect(get_services()), content_type=CONTENT_TYPE)

@@ -15,7 +15,7 @@ from api.ingests import create_task, show_tasks
 from api.schemas import TaskChange, TaskListing, TaskQuery, TaskRequest
 from api.services import get_services
 from api.waiting import wait_for_end
-from ingest.errors import ConflictError, NotFound
+from ingest.errors import ConflictError, FileExists, NotFound, QuotaExceeded
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
 from ingest.model import IfExists, Project, Task
@@ -36,6 +36,7 @@ blueprint.before_request(admit)
     "Answers at once; read the task again for progress, or use `POST /files` to wait.",
     {200: TaskAnswer, 201: TaskAnswer, 400: None, 409: None, 413: None, 415: None, 422: None,
      503: None},
+    raises={403: (QuotaExceeded,), 409: (FileExists,)},
 )  # fmt: skip
 def create(asked: TaskRequest) -> Response:
     """Write the task down and answer with it."""

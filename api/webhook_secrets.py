@@ -20,7 +20,7 @@ from api.receivers import ensure_project_secret, make_sealed_secret, open_secret
 from api.services import Services, get_services
 from api.webhook_answers import SecretResource, show_new_endpoint
 from api.webhook_schemas import RotateRequest
-from ingest.errors import ConflictError, NotFound
+from ingest.errors import ConflictError, NotFound, SecretUnreadable
 from ingest.logs import get_logger
 from ingest.resources import show_time_or_none
 from storage.records import endpoints, webhook_secrets
@@ -37,6 +37,7 @@ _OF_PROJECT = "/webhooks/secret"
     "Get an endpoint's secret",
     "The newest; takes a key with the scope `admin`.",
     {200: SecretAnswer, 404: None, 409: None},
+    raises={422: (SecretUnreadable,)},
 )
 def read_endpoint(endpoint_id: str) -> Response:
     """Answer with what signs for an endpoint."""
@@ -86,6 +87,7 @@ def rotate_endpoint(endpoint_id: str, asked: RotateRequest) -> Response:
     "What signs for the `webhook_url` of tasks; made now, if nothing was ever signed. Takes a key "
     "with the scope `admin`.",
     {200: SecretAnswer, 409: None},
+    raises={422: (SecretUnreadable,)},
 )
 def read_project() -> Response:
     """Answer with what signs for the project's tasks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from cli.local import LocalStack
 from tests.support.api import Api
+from tests.support.documented import DOCUMENT_PATH
 from tests.support.origin import Origin, Stall
 
 PATHS = {
@@ -107,11 +109,20 @@ def test_every_path_and_method_is_in_the_document(document: dict[str, Any]) -> N
     assert {path: set(found) for path, found in document["paths"].items()} == PATHS
 
 
-def test_every_reference_leads_to_a_schema_and_every_schema_is_referred_to(
+def test_what_is_served_is_what_the_repository_has(document: dict[str, Any]) -> None:
+    # `make openapi` writes it anew.
+    assert document == json.loads(DOCUMENT_PATH.read_text())
+
+
+def test_every_reference_leads_somewhere_and_all_there_is_is_referred_to(
     document: dict[str, Any],
 ) -> None:
     refs = set(_list_refs(document))
-    names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    names = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "examples")
+        for name in document["components"][kind]
+    }
     assert refs == names
 
 

@@ -13,6 +13,7 @@ from typing import Self, cast
 import requests
 
 from ingest.ids import Prefix, is_id
+from tests.support.documented import find_undocumented
 
 JsonDict = dict[str, object]
 
@@ -125,6 +126,7 @@ def read_error(response: requests.Response, status: int, code: str) -> JsonDict:
     assert list(error)[:3] == ["code", "message", "param"]
     assert error["code"] == code, error
     assert str(error["message"]).endswith(".")
+    assert find_undocumented(response, code) is None
     return error
 
 
