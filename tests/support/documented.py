@@ -1,16 +1,19 @@
-"""What docs/openapi.json says of an answer, so that whoever reads an error also checks the document."""
+"""What docs/openapi.json says of an answer: whoever reads an error also checks the document."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
 DOCUMENT_PATH = Path(__file__).parents[2] / "docs/openapi.json"
+_Error = tuple[int, str]
 
 
 def find_undocumented(response: requests.Response, code: str) -> str | None:
@@ -18,36 +21,33 @@ def find_undocumented(response: requests.Response, code: str) -> str | None:
 
     What no operation has answered (another path, another method) is no promise of the document's.
     """
-    method, path = str(response.request.method).lower(), urlsplit(str(response.request.url)).path
+    method, path = str(response.request.method), urlsplit(str(response.request.url)).path
     promised = [
-        (template, answers)
-        for pattern, template, operations in _read_operations()
-        if re.fullmatch(pattern, path)
-        for answers in operations.get(method, [])
+        errors for pattern, errors in _read_promises(method.lower()) if re.fullmatch(pattern, path)
     ]
-    if not promised or any((response.status_code, code) in answers for _, answers in promised):
+    if not promised or any((response.status_code, code) in errors for errors in promised):
         return None
-    return f"{method.upper()} {promised[0][0]} does not say that it answers {code}"
+    return f"{method} {path} does not say that it answers {response.status_code} {code}"
 
 
 @cache
-def _read_operations() -> list[tuple[str, str, dict[str, list[set[tuple[int, str]]]]]]:
+def _read_promises(method: str) -> list[tuple[str, set[_Error]]]:
+    """Return the errors of every operation of a method, by the pattern of its path."""
     document = json.loads(DOCUMENT_PATH.read_text())
     return [
-        (
-            re.sub(r"\\{name\\}", ".+", re.sub(r"\\{\w+_id\\}", "[^/]+", re.escape(path))),
-            path,
-            {
-                method: [
-                    {
-                        (int(status), code)
-                        for status, answer in operation["responses"].items()
-                        for content in answer.get("content", {}).values()
-                        for code in content.get("examples", {})
-                    }
-                ]
-                for method, operation in operations.items()
-            },
-        )
+        (_make_pattern(path), set(_list_errors(operations[method])))
         for path, operations in document["paths"].items()
+        if method in operations
     ]
+
+
+def _make_pattern(path: str) -> str:
+    # The name of what is delivered has slashes in it.
+    return re.sub(r"\\{\w+_id\\}", "[^/]+", re.escape(path)).replace(r"\{name\}", ".+")
+
+
+def _list_errors(operation: Mapping[str, Any]) -> Iterator[_Error]:
+    for status, answer in operation["responses"].items():
+        for content in answer.get("content", {}).values():
+            for code in content.get("examples", {}):
+                yield int(status), code
