@@ -25,6 +25,7 @@ from api import (
     keys,
     media,
     project,
+    reference,
     task_events,
     tasks,
     webhook_actions,
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         "headrace",
         title="Headrace",
         version=version("headrace"),
-        # Its page of documentation loads scripts from another's server.
+        # Its page of documentation loads scripts from another's server; ours is api.reference.
         docs_path=None,
     )
     app.config.update(
@@ -121,6 +122,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         project,
         delivery,
         health,
+        reference,
     ):
         app.register_blueprint(room.blueprint)
     return app

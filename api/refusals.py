@@ -65,7 +65,7 @@ _SAID: Mapping[int, str] = {
     409: "Not as things stand",
     413: "The body is too long",
     415: "The body is of another type",
-    422: "A field is invalid, or the ingest failed",
+    422: "Not to be done as it is asked",
     429: "Too many requests for now",
     500: "A fault of Headrace's own",
     503: "A service Headrace stands on does not answer",
