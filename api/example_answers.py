@@ -291,7 +291,7 @@ def build_answers() -> dict[str, JsonDict]:
     built["Health"] = {"status": "ok"}
     built["Readiness"] = {
         "status": "ok",
-        "checks": {"database": "ok", "redis": "ok", "storage": "ok", "workers": "ok"},
+        "checks": {"postgresql": "ok", "redis": "ok", "s3": "ok", "worker": "ok"},
     }
     return built
 

@@ -125,7 +125,7 @@ def _start_detached(home: Home, workers: int) -> None:
 
 def _show_welcome(home: Home, api_url: str, key: str, sample_url: str) -> None:
     click.echo("Headrace is up.")
-    click.echo(f"  API   {api_url} (described by {api_url}/openapi.json)")
+    click.echo(f"  API   {api_url} (described by {api_url}/docs)")
     click.echo(f"  Key   {key}")
     click.echo(f"  Logs  {home.logs}")
     click.echo("Ingest a sample with the command line or over HTTP:")

@@ -24,7 +24,7 @@ _PAGE = read_page("docs/api.md")
 _EXAMPLES = find_blocks(_PAGE, "console")
 _LIST = "url,ref\nhttps://example.com/video.mp4,a-1\n"
 # What has its examples on another page, or is no resource.
-_ELSEWHERE = re.compile(r"/(?:webhooks/.*|events(?:/.*)?|metrics|openapi\.json)")
+_ELSEWHERE = re.compile(r"/(?:webhooks/.*|events(?:/.*)?|metrics|openapi\.json|docs)")
 _TIMEOUT_S = 40
 # Said on a line of its own behind the answer.
 _CURLRC = 'silent\nshow-error\nwrite-out = "\\n%{http_code}"\n'
