@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="Requests each key may make, such as `600/minute`; empty means any number",
     )
     sync_timeout_s: float = Field(
-        60, gt=0, le=600, description="How long `POST /files` waits before it answers 202"
+        50, gt=0, le=600, description="How long `POST /files` waits before it answers 202"
     )
     presign_ttl_s: int = Field(
         300, ge=10, le=604800, description="How long a delivery redirect stays valid"
