@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv --quiet
 INSTALLED := $(VENV)/.installed
+# Another version of a package that the environment has, for a test with both.
+OLDER := $(VENV)/older-client
+ALONE := --upgrade --no-deps --require-hashes -r requirements/older-client.lock
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
@@ -58,6 +61,7 @@ lock: $(INSTALLED) ## Write requirements/*.lock anew, keeping versions that stil
 		-o requirements/development.lock
 	@$(COMPILE) requirements/bootstrap.in -c requirements/development.lock \
 		-o requirements/bootstrap.lock
+	@$(COMPILE) --no-deps requirements/older-client.in -o requirements/older-client.lock
 
 setup: $(INSTALLED) ## Make the environment in .venv, if it is not there or out of date
 
@@ -70,14 +74,17 @@ clean: ## Remove .venv and caches; the data in .headrace stays
 
 # uv installs in seconds; where it has no wheel or fails, pip does the same from the same lock.
 # Compiled at once, or the first start of every process would compile some thousand modules.
-$(INSTALLED): pyproject.toml requirements/bootstrap.lock requirements/development.lock
+$(INSTALLED): pyproject.toml requirements/bootstrap.lock requirements/development.lock \
+		requirements/older-client.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Headrace needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Choose another: make PYTHON=python3.12" % v[:2])'
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing what requirements/development.lock names into $(VENV) …" >&2
 	@{ $(PIP) install --require-hashes -r requirements/bootstrap.lock \
 		&& $(UV) pip sync --compile-bytecode --require-hashes requirements/development.lock \
-		&& $(UV) pip install --no-deps --no-build-isolation -e .; } \
+		&& $(UV) pip install --no-deps --no-build-isolation -e . \
+		&& $(UV) pip install --target $(OLDER) $(ALONE); } \
 	|| { echo "uv did not do it; once more with pip, which takes longer." >&2 \
 		&& $(PIP) install --require-hashes -r requirements/development.lock \
-		&& $(PIP) install --no-deps --no-build-isolation -e .; }
+		&& $(PIP) install --no-deps --no-build-isolation -e . \
+		&& $(PIP) install --target $(OLDER) $(ALONE); }
 	@touch $@

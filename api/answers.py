@@ -176,7 +176,7 @@ class ReplayAnswer(BaseModel):
 
 
 class DeletedAnswer(BaseModel):
-    """A file that is gone."""
+    """What is gone."""
 
     meta: Meta
     data: DeletedResource
@@ -189,6 +189,14 @@ class MediaAnswer(BaseModel):
     meta: Meta
     data: MediaResource
     links: SelfLink
+
+
+class MediaListAnswer(BaseModel):
+    """A page of media."""
+
+    meta: ListMeta
+    data: list[MediaResource]
+    links: ListLinks
 
 
 class BatchAnswer(BaseModel):
@@ -283,6 +291,7 @@ ANSWERS: Sequence[type[BaseModel]] = (
     EventListAnswer,
     DeletedAnswer,
     MediaAnswer,
+    MediaListAnswer,
     BatchAnswer,
     BatchListAnswer,
     BatchCheckAnswer,

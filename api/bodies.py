@@ -14,7 +14,7 @@ class StrictJson(DefaultJSONProvider):
     sort_keys = False
 
     def loads(self, s: str | bytes, **kwargs: object) -> object:
-        """Parse a body.
+        """Parse a body; an empty one is an object without fields, as some clients send that.
 
         Raises:
             BodyInvalid: it is no such JSON; the message says why.
@@ -24,4 +24,4 @@ class StrictJson(DefaultJSONProvider):
             text = s.decode("utf-8-sig") if isinstance(s, bytes) else s
         except UnicodeDecodeError:
             raise BodyInvalid("The body is not UTF-8.") from None
-        return parse_json(text)
+        return parse_json(text) if text else {}

@@ -257,6 +257,7 @@ _SHOWN: Sequence[tuple[type[BaseModel], BaseModel, str]] = (
     (answers.DeletedAnswer, DeletedResource(id=_FILE.id, message=f"{_FILE.id} is deleted."),
      f"/files/{_FILE.id}"),
     (answers.MediaAnswer, _MEDIA, f"/media/{_MEDIA.id}"),
+    (answers.MediaListAnswer, _MEDIA, "/media"),
     (answers.TaskAnswer, _TASK, f"/tasks/{_TASK.id}"),
     (answers.TaskListAnswer, _TASK, "/tasks"),
     (answers.BatchAnswer, _BATCH, f"/batches/{_BATCH.id}"),

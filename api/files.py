@@ -16,6 +16,7 @@ from api.envelope import build_error, build_list, build_object, make_link
 from api.ingests import create_task, find_places, show, show_tasks
 from api.preferences import read_preference
 from api.refusals import FAILED_INGEST
+from api.removal import remove_file
 from api.schemas import FileChange, FileListing, FileRequest
 from api.services import Services, get_services
 from api.waiting import wait_for_end
@@ -37,7 +38,7 @@ from ingest.logs import get_logger
 from ingest.model import IfExists, Project, Task
 from ingest.resources import DeletedResource
 from ingest.states import Status
-from storage.records import files, projects
+from storage.records import files
 
 blueprint = APIBlueprint("files", __name__, tag="Files")
 blueprint.before_request(admit)
@@ -205,16 +206,9 @@ def _rename(
     raises={503: (StorageUnavailable,)},
 )
 def delete(file_id: str) -> Response:
-    """Delete the object, then its row: a failure in between leaves a row to delete again."""
-    if not is_id(Prefix.FILE, file_id):
-        raise NotFound(_NO_FILE)
+    """Delete a file."""
     services = get_services()
-    with services.database.transaction() as connection:
-        removed = files.remove(connection, get_project().id, file_id)
-        if removed is None:
-            raise NotFound(_NO_FILE)
-        stored_key, size_bytes = removed
-        services.store.delete(stored_key)
-        projects.give_back(connection, get_project().id, size_bytes)
+    if not is_id(Prefix.FILE, file_id) or not remove_file(services, get_project().id, file_id):
+        raise NotFound(_NO_FILE)
     gone = DeletedResource(id=file_id, message=f"{file_id} is deleted.")
     return build_object(gone, f"/files/{file_id}")

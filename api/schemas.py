@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
@@ -26,6 +26,17 @@ class TaskRequest(QueuedRequest):
     """``POST /tasks``."""
 
     kind: Literal["ingest"] = Field(description="What to do.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_input(cls, value: object) -> object:
+        """Take ``{"input": {"url": …}}``, as clients of the ittybit API send it, for ``url``."""
+        if not isinstance(value, dict) or "url" in value:
+            return value
+        given = value.get("input")
+        if not isinstance(given, dict) or given.keys() != {"url"}:
+            return value
+        return {name: one for name, one in value.items() if name != "input"} | given
 
 
 class FileChange(Strict):
@@ -74,6 +85,22 @@ class KeyRequest(Strict):
     )
 
 
+# What clients of the ittybit API call states, by the names they have here.
+_OTHER_NAMES = {
+    "waiting": Status.PENDING,
+    "ready": Status.COMPLETE,
+    "completed": Status.COMPLETE,
+    "error": Status.FAILED,
+}
+
+
+def _translate(value: object) -> object:
+    return _OTHER_NAMES.get(value, value) if isinstance(value, str) else value
+
+
+_Status = Annotated[Status | None, BeforeValidator(_translate)]
+
+
 class NoFields(Strict):
     """What takes no field: an empty object, which may be left out."""
 
@@ -84,6 +111,10 @@ class _Listing(Window):
 
 class KeyListing(Window):
     """Query of ``GET /keys``."""
+
+
+class MediaListing(Window):
+    """Query of ``GET /media``."""
 
 
 class FileListing(_Listing):
@@ -101,7 +132,7 @@ class BatchListing(_Listing):
 class BatchTaskListing(_Listing):
     """Query of ``GET /batches/{id}/tasks``."""
 
-    status: Status | None = Field(None, description="Only tasks in this state.")
+    status: _Status = Field(None, description="Only tasks in this state.")
 
 
 class TaskQuery(BaseModel):
@@ -117,7 +148,7 @@ class TaskQuery(BaseModel):
 class TaskListing(_Listing):
     """Query of ``GET /tasks``."""
 
-    status: Status | None = Field(None, description="Only tasks in this state.")
+    status: _Status = Field(None, description="Only tasks in this state.")
     kind: Literal["ingest"] | None = Field(None, description="Only tasks of this kind.")
     created_from: QueryMoment | None = Field(
         None, description="Only those created at or after this."

@@ -107,10 +107,10 @@ class FileResource(BaseModel):
 
 
 class DeletedResource(BaseModel):
-    """A File that is gone."""
+    """A File that is gone, or a Media with all of its files."""
 
     id: str
-    object: Literal["file"] = "file"
+    object: Literal["file", "media"] = "file"
     deleted: Literal[True] = True
     message: str
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, exists, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, exists, func, select
 
 from ingest.model import Page
 
@@ -34,7 +34,7 @@ class Window:
 
 def read_page(
     connection: Connection,
-    table: Table,
+    table: FromClause,
     conditions: Sequence[ColumnElement[bool]],
     window: Window,
     build: Callable[[Row[tuple[object, ...]]], T],

@@ -12,8 +12,10 @@ import requests
 from cli.client import ApiClient
 from cli.local import LocalStack
 from ingest.ids import Prefix, is_id
+from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Origin, Stall
+from tests.support.projects import make_project
 from tests.support.waiting import wait_until
 
 FILE_FIELDS = [
@@ -409,6 +411,43 @@ def test_a_media_that_is_none_takes_no_file(media_id: object, api: Api, picture_
     answer = api.post("/batches", {"items": [order], "on_error": "abort"})
     assert read_error(answer, 422, "field_invalid")["param"] == "media_id"
     assert read_object(api.post("/files", {"url": picture_url, "media_id": None}), 201)["media_id"]
+
+
+def test_media_are_listed_by_themselves(
+    database: Database, stack: LocalStack, picture_url: str
+) -> None:
+    _, secret = make_project(database)
+    api = Api(stack.api_url, secret)
+    ids = []
+    for _ in range(3):
+        file = read_object(api.post("/files", {"url": picture_url}), 201)
+        read_object(api.post("/files", {"url": picture_url, "media_id": file["media_id"]}), 201)
+        ids.append(str(file["media_id"]))
+    newest_first = sorted(ids, reverse=True)
+    listed, meta, links = read_list(api.get("/media"))
+    assert [one["id"] for one in listed] == newest_first
+    assert meta["total"] == 3
+    assert [len(cast("list[JsonDict]", one["files"])) for one in listed] == [2, 2, 2]
+    assert listed[0] == read_object(api.get(f"/media/{newest_first[0]}"))
+    (second,), _, links = read_list(api.get(f"/media?limit=1&after={newest_first[0]}"))
+    assert second["id"] == newest_first[1]
+    (third,), _, links = read_list(api.get(str(links["next"])))
+    assert (third["id"], links["next"]) == (newest_first[2], None)
+    assert [one["id"] for one in read_list(api.get("/media?sort=created"))[0]] == newest_first[::-1]
+
+
+def test_a_media_is_deleted_with_all_of_its_files(api: Api, picture_url: str) -> None:
+    first = read_object(api.post("/files", {"url": picture_url}), 201)
+    more = {"url": picture_url, "media_id": first["media_id"]}
+    second = read_object(api.post("/files", more), 201)
+    path = f"/media/{first['media_id']}"
+    gone = read_object(api.delete(path))
+    assert (gone["id"], gone["object"], gone["deleted"]) == (first["media_id"], "media", True)
+    for file in (first, second):
+        read_error(api.get(f"/files/{file['id']}"), 404, "not_found")
+    for one in (path, "/media/none"):
+        read_error(api.get(one), 404, "not_found")
+        read_error(api.delete(one), 404, "not_found")
 
 
 def test_a_media_without_files_is_not_there(api: Api, picture_url: str) -> None:

@@ -24,7 +24,9 @@ ENDPOINTS = [
     ("GET", f"/files/{make_id(Prefix.FILE)}"),
     ("PATCH", f"/files/{make_id(Prefix.FILE)}"),
     ("DELETE", f"/files/{make_id(Prefix.FILE)}"),
+    ("GET", "/media"),
     ("GET", f"/media/{make_id(Prefix.MEDIA)}"),
+    ("DELETE", f"/media/{make_id(Prefix.MEDIA)}"),
     ("POST", "/tasks"),
     ("GET", "/tasks"),
     ("GET", f"/tasks/{make_id(Prefix.TASK)}"),
@@ -134,7 +136,6 @@ def test_the_scheme_of_a_key_is_read_in_any_case(stack: LocalStack) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b" ",
         b"{",
         b"}",

@@ -19,7 +19,8 @@ from tests.support.origin import Origin, Stall
 PATHS = {
     "/files": {"get", "post"},
     "/files/{file_id}": {"get", "patch", "delete"},
-    "/media/{media_id}": {"get"},
+    "/media": {"get"},
+    "/media/{media_id}": {"get", "delete"},
     "/tasks": {"get", "post"},
     "/tasks/{task_id}": {"get", "patch"},
     "/tasks/{task_id}/events": {"get"},

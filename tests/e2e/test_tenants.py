@@ -44,6 +44,7 @@ TABLES = ("tasks", "files", "names", "keys", "webhook_endpoints", "events", "del
 REPLAY = {"since": "2020-01-01T00:00:00Z"}
 LISTS = [
     "/files",
+    "/media",
     "/tasks",
     "/keys",
     "/webhooks/endpoints",

@@ -38,14 +38,14 @@ def test_any_bytes_are_read_or_refused_in_our_own_words(body: bytes) -> None:
     except BodyInvalid as error:
         said = error.message
     else:
-        said = "" if read == json.loads(body) else "read as something else"
+        said = "" if read == json.loads(body or b"{}") else "read as something else"
     assert said == "" or said.startswith("The body ")
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "line 1, column 1"),
+        (b" ", "line 1, column 2"),
         (b'{"a": 1,\n "b" 2}', "line 2, column 6"),
         (b'{"a": NaN}', "NaN"),
         (b"[-Infinity]", "-Infinity"),
