@@ -19,6 +19,7 @@ _WAIT_S = 20.0
 def main(url: str, key: str, source: str) -> dict[str, object]:
     """Use every call that Headrace has an answer to."""
     module = importlib.import_module("ittybit")
+    errors = importlib.import_module("ittybit.core.api_error")
     takes_token = "token" in inspect.signature(module.Ittybit.__init__).parameters
     named = {"token" if takes_token else "api_key": key}
     # The header ACCEPT_VERSION, which is none of ours.
@@ -29,7 +30,7 @@ def main(url: str, key: str, source: str) -> dict[str, object]:
     _use_media(client, source, saw)
     try:
         client.files.get("file_00000000000000000000000000")
-    except module.core.ApiError as error:
+    except errors.ApiError as error:
         saw["missing"] = [error.status_code, error.body["error"]["code"]]
     return saw
 
@@ -85,11 +86,7 @@ def _use_media(client: Any, source: str, saw: dict[str, object]) -> None:
 
 def _open(answer: Any) -> Any:
     """Return the data of an answer: older versions show what stands around it."""
-    return answer if isinstance(answer, list) or hasattr(answer, "id") else _get_data(answer)
-
-
-def _get_data(answer: Any) -> Any:
-    return getattr(answer, "data", None) or answer
+    return answer.data if hasattr(answer, "meta") else answer
 
 
 if __name__ == "__main__":
