@@ -60,6 +60,8 @@ done once.
 """
 _TAGS: Mapping[str, str] = {
     "Files": "What is stored, and the ingest that answers with its file.",
+    "Signatures": "URLs that read or send one file without a key.",
+    "Uploads": "Files that are sent to signed URLs.",
     "Media": "Files that belong together.",
     "Tasks": "Ingests that are promised now and done by a worker.",
     "Batches": "Many ingests, asked for at once and followed as one.",
@@ -70,7 +72,7 @@ _TAGS: Mapping[str, str] = {
     "Delivery": "The bytes of files; takes no key.",
     "Service": "Whether all is well, and what is counted; takes no key.",
 }
-_METHODS = ("get", "post", "patch", "delete")
+_METHODS = ("get", "put", "post", "patch", "delete")
 _JSON = "application/json"
 
 
@@ -187,8 +189,9 @@ def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> No
             parameter["example"] = PATH_PARAMETERS[parameter["name"]]
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
-        body = operation["requestBody"]["content"][_JSON]
-        body["example"] = BODIES[body["schema"]["$ref"].removeprefix(_SCHEMAS)]
+        body = operation["requestBody"]["content"].get(_JSON)
+        if body is not None:
+            body["example"] = BODIES[body["schema"]["$ref"].removeprefix(_SCHEMAS)]
 
 
 def _list_examples(paths: Mapping[str, Any]) -> dict[str, Any]:

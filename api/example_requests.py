@@ -43,6 +43,7 @@ PATH_PARAMETERS: Mapping[str, str] = {
     "endpoint_id": f"we_{ULID}",
     "delivery_id": f"del_{ULID}",
     "event_id": f"evt_{ULID}",
+    "project_id": f"prj_{ULID}",
     "name": "user_1234/uploads/video.mp4",
 }
 # By their type.

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_VERBS: Mapping[str, str] = {"get": "get", "patch": "update", "delete": "delete"}
+_VERBS: Mapping[str, str] = {
+    "get": "get",
+    "put": "put",
+    "patch": "update",
+    "delete": "delete",
+}
 _SINGULARS: Mapping[str, str] = {"batches": "batch", "deliveries": "delivery", "media": "media"}
 # What is done, and is no noun to be made.
 _ACTIONS = frozenset(

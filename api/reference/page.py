@@ -52,7 +52,8 @@ class Answer:
 class Body:
     """What a request carries."""
 
-    type: Type
+    # Of what is no JSON: None.
+    type: Type | None
     samples: Sequence[Sample]
 
 
@@ -169,8 +170,9 @@ def _read_body(body: Json) -> Body:
     samples = [
         Sample(kind, found["example"] if kind != _JSON else _write(found["example"]))
         for kind, found in sorted(content.items(), key=lambda pair: pair[0] != _JSON)
+        if "example" in found
     ]
-    return Body(describe_type(content[_JSON]["schema"]), samples)
+    return Body(describe_type(content[_JSON]["schema"]) if _JSON in content else None, samples)
 
 
 def _read_answer(document: Json, status: str, answer: Json) -> Answer:
@@ -210,15 +212,18 @@ def _write_command(method: str, path: str, one: Json) -> str:
     for parameter in one.get("parameters", []):
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+    content = one.get("requestBody", {}).get("content", {})
     lines = [f'curl "$HEADRACE_URL{path}"']
+    if method != ("POST" if content else "GET"):
+        lines.append(f"--request {method}")
     if one.get("security"):
         lines.append('-H "Authorization: Bearer $HEADRACE_KEY"')
-    if "requestBody" in one:
-        example = one["requestBody"]["content"][_JSON]["example"]
-        lines.append("-H 'Content-Type: application/json'")
-        lines.append(f"-d '{json.dumps(example, ensure_ascii=False)}'")
-    if method != ("POST" if "requestBody" in one else "GET"):
-        lines.insert(1, f"-X {method}")
+    if _JSON in content:
+        lines.append(f"-H 'Content-Type: {_JSON}'")
+        lines.append(f"-d '{json.dumps(content[_JSON]['example'], ensure_ascii=False)}'")
+    elif content:
+        lines.append(f"-H 'Content-Type: {next(iter(content))}'")
+        lines.append("--data-binary @video.mp4")
     return " \\\n  ".join(lines)
 
 

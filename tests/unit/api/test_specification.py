@@ -54,7 +54,7 @@ def test_every_body_has_an_example_that_its_schema_takes(document: dict[str, Any
     seen = set()
     for _, _, operation in _list_operations(document):
         for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
-            assert content["example"]
+            assert kind == "application/octet-stream" or content["example"]
             if kind == _JSON:
                 schema = {**content["schema"], "components": document["components"]}
                 Draft202012Validator(schema).validate(content["example"])
