@@ -24,7 +24,7 @@ LISTS = ["/files", "/tasks"]
         "/Files",
         "/files%2F",
         "/.env",
-        "/docs",
+        "/docs/none",
         "/static/x",
         "/files.json",
         "/delivery",

@@ -44,13 +44,13 @@ TABLES = ("tasks", "files", "names", "keys", "webhook_endpoints", "events", "del
 REPLAY = {"since": "2020-01-01T00:00:00Z"}
 LISTS = [
     "/files",
-    "/media",
     "/tasks",
     "/keys",
     "/webhooks/endpoints",
     "/webhooks/deliveries",
     "/events",
     "/batches",
+    "/media",
 ]
 
 
@@ -226,7 +226,7 @@ def test_a_key_sees_its_own(victim: Victim) -> None:
     api = victim.tenant.api
     prefixes = [
         Prefix.FILE, Prefix.TASK, Prefix.KEY, Prefix.ENDPOINT, Prefix.DELIVERY, Prefix.EVENT,
-        Prefix.BATCH,
+        Prefix.BATCH, Prefix.MEDIA,
     ]  # fmt: skip
     for path, prefix in zip(LISTS, prefixes, strict=True):
         for one in victim.ids[prefix]:
