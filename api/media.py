@@ -96,7 +96,6 @@ def delete(media_id: str) -> Response:
     if not count:
         raise NotFound(_NO_MEDIA)
     get_logger(__name__).info("media.deleted", media_id=media_id, files=count)
-    gone = DeletedResource(
-        id=media_id, object="media", message=f"{media_id} and its {count} files are deleted."
-    )
+    message = f"{media_id} and its files are deleted."
+    gone = DeletedResource(id=media_id, object="media", message=message)
     return build_object(gone, f"/media/{media_id}")
