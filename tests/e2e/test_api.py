@@ -26,8 +26,8 @@ FILE_FIELDS = [
     "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
 ]  # fmt: skip
 TASK_FIELDS = [
-    "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output", "error",
-    "attempts", "batch_id", "ref", "metadata", "created", "started", "finished", "updated",
+    "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output",
+    "duplicate_of", "error", "attempts", "batch_id", "ref", "metadata", "created", "started", "finished", "updated",
     "next_attempt_at",
 ]  # fmt: skip
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -108,6 +108,8 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
         "priority": -1,
         "max_attempts": 2,
         "webhook_url": None,
+        "overwrites": False,
+        "dedupe": "none",
     }
     assert (task["ref"], task["metadata"]) == ("t", {"b": None})
     for field in ("transfer", "output", "error", "batch_id", "started", "finished"):
@@ -378,7 +380,7 @@ def test_a_file_is_changed_where_it_is_asked_for(api: Api, picture_url: str) -> 
     assert (cleared["ref"], cleared["metadata"]) == (None, None)
     assert read_object(api.get(path)) == cleared
     assert read_object(api.patch(path, {}))["ref"] is None
-    bad: list[JsonDict] = [{"ref": ""}, {"ref": 1}, {"metadata": []}, {"filename": "x"}]
+    bad: list[JsonDict] = [{"ref": ""}, {"ref": 1}, {"metadata": []}, {"filename": "x/y"}]
     for body in bad:
         (field,) = body
         assert read_error(api.patch(path, body), 422, "field_invalid")["param"] == field
