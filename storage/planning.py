@@ -114,7 +114,8 @@ class Planner:
         param = "filename" if folder is None else "folder"
         too_long = "folder" if filename == _LONGEST_OWN_NAME else "filename"
         key = make_key(project.key_prefix, folder, filename, param=too_long)
-        if is_place_of_another(key):
+        # An id of ours at the top is no other's prefix.
+        if key != _LONGEST_OWN_NAME and is_place_of_another(key):
             raise FieldInvalid(
                 f"'{key}' lies in the place of another project; choose another folder or filename.",
                 param=param,

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -80,6 +80,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 5, trusted_s: float = 0.1) -> None:
         self._trusted_s = trusted_s
+        # Whoever was used before that may have failed with it.
+        self._failed = -math.inf
         self._engine = create_engine(
             url,
             pool_size=pool_size,
@@ -115,7 +117,7 @@ class Database:
             DatabaseUnavailable: the server cannot be reached, went away in between, or lacks a
                 table or a column, as before a migration.
         """
-        with _translate(), self._engine.begin() as connection:
+        with self._translate(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -127,7 +129,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as for :meth:`transaction`.
         """
-        with _translate(), self._single.connect() as connection:
+        with self._translate(), self._single.connect() as connection:
             yield connection
 
     def check(self) -> None:
@@ -153,7 +155,8 @@ class Database:
     ) -> None:
         """Ping a connection that lay in the pool; SQLAlchemy takes a fresh one where that fails."""
         del fairy
-        if time.monotonic() - record.info.get(_USED, math.inf) < self._trusted_s:
+        used = record.info.get(_USED, math.inf)
+        if used > self._failed and time.monotonic() - used < self._trusted_s:
             return
         try:
             connection.ping()
@@ -161,27 +164,33 @@ class Database:
             # The others are of the same age.
             raise InvalidatePoolError from error
 
+    @contextmanager
+    def _translate(self) -> Iterator[None]:
+        """Say what PostgreSQL's errors mean in our own, psycopg's and SQLAlchemy's of them."""
+        try:
+            yield
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
+        except (DBAPIError, psycopg.Error) as error:
+            told = self._explain(error)
+            if told is None:
+                raise
+            raise DatabaseUnavailable(told) from error
 
-@contextmanager
-def _translate() -> Iterator[None]:
-    """Say what PostgreSQL's errors mean in our own."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
-    except (OperationalError, InterfaceError) as error:
-        state = getattr(error.orig, "sqlstate", None)
+    def _explain(self, error: DBAPIError | psycopg.Error) -> str | None:
+        """Return what an error says of the server, None if it is a mistake of our own."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(cause, "sqlstate", None)
         if state in _LATE:
-            raise DatabaseUnavailable("PostgreSQL did not get to it in time.") from error
-        raise DatabaseUnavailable("PostgreSQL does not answer.") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable("PostgreSQL closed the connection.") from error
-        if getattr(error.orig, "sqlstate", None) in _ANOTHER_SCHEMA:
-            raise DatabaseUnavailable(
-                "The database has not the schema of this version; run `headrace migrate`."
-            ) from error
-        raise
+            return "PostgreSQL did not get to it in time."
+        if state in _ANOTHER_SCHEMA:
+            return "The database has not the schema of this version; run `headrace migrate`."
+        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+            self._failed = time.monotonic()
+            return "PostgreSQL does not answer."
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return "PostgreSQL closed the connection."
+        return None
 
 
 def _connect(

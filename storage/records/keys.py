@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
 from ingest.model import Page, Project
+from storage.records.asking import ask
 from storage.records.listing import Window, read_page
 from storage.records.tables import keys
 
@@ -26,14 +27,14 @@ SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
 _SECRET_BYTES = 20
 _SHOWN_CHARS = len(SECRET_PREFIX) + 6
 
-# Every request asks these; built once, since building them takes longer than running them.
-_FIND_BY_SECRET = text("""
+# Every request asks this.
+_FIND_BY_SECRET = b"""
     SELECT secret_sha256, projects.id, projects.name, key_prefix, keys.id AS key_id, scopes,
         last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold,
         max_stored_bytes IS NOT NULL AND stored_bytes >= max_stored_bytes AS is_full
     FROM keys JOIN projects ON projects.id = project_id
-    WHERE secret_sha256 = :digest AND revoked IS NULL AND (expires IS NULL OR expires > now())
-""")
+    WHERE secret_sha256 = %(digest)s AND revoked IS NULL AND (expires IS NULL OR expires > now())
+"""
 # Not waited for: whoever has the row writes the same.
 _TELL_USE = text("""
     UPDATE keys SET last_used = now()
@@ -100,7 +101,7 @@ def revoke_key(connection: Connection, project_id: str, key_id: str) -> bool:
 def find_access(connection: Connection, secret: str) -> Access | None:
     """Return what a key opens, and note that it was used; None if it is no key, or one no more."""
     digest = _digest(secret)
-    row = connection.execute(_FIND_BY_SECRET, {"digest": digest}).one_or_none()
+    row = ask(connection, _FIND_BY_SECRET, {"digest": digest})
     if row is None or not hmac.compare_digest(bytes(row.secret_sha256), digest):
         return None
     if row.is_use_untold:

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select
 
 from ingest.errors import Failure
 from ingest.model import Attempt, Dedupe, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
+from storage.records.asking import NamedRow, ask
 from storage.records.listing import Window, read_page
 from storage.records.tables import PROCESSING, attempts, files, tasks
 
-# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column. As text,
-# since whoever polls asks this, and to build it would take as long as to ask it.
+# Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
 COLUMNS = ", ".join(tasks.columns.keys())
-_GET = text(f"SELECT {COLUMNS} FROM tasks WHERE id = :id AND project_id = :project_id")  # noqa: S608 - constants
+_GET = f"SELECT {COLUMNS} FROM tasks WHERE id = %(id)s AND project_id = %(project_id)s".encode()  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class TaskFilter:
 
 def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
     """Return a project's task, or None where the project has no such task."""
-    row = connection.execute(_GET, {"id": task_id, "project_id": project_id}).one_or_none()
+    row = ask(connection, _GET, {"id": task_id, "project_id": project_id})
     return None if row is None else to_task(row)
 
 
@@ -132,7 +132,7 @@ def to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
     )
 
 
-def to_task(row: Row[tuple[object, ...]]) -> Task:
+def to_task(row: NamedRow) -> Task:
     """Return what a whole row of ``tasks`` means."""
     return Task(
         id=row.id,

@@ -16,13 +16,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from ingest.errors import ConflictError
 from ingest.ids import Prefix, make_id
 from ingest.model import Limits, Project, Usage
+from storage.records.asking import ask_one
 from storage.records.tables import files, projects
 
-_IS_PLACE_OF_ANOTHER = text("""
+_IS_PLACE_OF_ANOTHER = b"""
     SELECT EXISTS (
-        SELECT FROM projects WHERE id <> :project_id AND key_prefix <> ''
-            AND starts_with(:object_key || '/', key_prefix || '/'))
-""")
+        SELECT FROM projects WHERE id <> %(project_id)s AND key_prefix <> ''
+            AND starts_with(%(object_key)s || '/', key_prefix || '/')) AS is_place
+"""
 _HAS_FILES = text(
     "SELECT EXISTS (SELECT FROM names WHERE starts_with(object_key, :key_prefix || '/'))"
 )
@@ -68,9 +69,8 @@ def is_place_of_another(connection: Connection, project_id: str, object_key: str
 
     Prefixes never nest, but the first project's is empty: nothing else keeps it out of the rest.
     """
-    found: bool = connection.execute(
-        _IS_PLACE_OF_ANOTHER, {"project_id": project_id, "object_key": object_key}
-    ).scalar_one()
+    given = {"project_id": project_id, "object_key": object_key}
+    found: bool = ask_one(connection, _IS_PLACE_OF_ANOTHER, given).is_place
     return found
 
 

@@ -22,17 +22,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Connection,
     Row,
-    String,
-    bindparam,
     func,
     literal,
     or_,
-    text,
     update,
 )
 
@@ -43,6 +40,7 @@ from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import ENDED, Status, find_sources
 from storage.records import names, outbox, tallies
+from storage.records.asking import ask_one
 from storage.records.lookups import COLUMNS, to_task
 from storage.records.tables import attempts, tasks
 
@@ -50,24 +48,22 @@ _ORDERED = (
     *Order.__slots__, "project_id", "id", "kind", "file_id", "source_host",
     "url_expires", "max_attempts", "request_id",
 )  # fmt: skip
-_CREATE = text(f"""
+_CREATE = f"""
     WITH made AS (
         INSERT INTO tasks ({", ".join(_ORDERED)}, woken)
-        VALUES ({", ".join(f":{name}" for name in _ORDERED)}, CASE WHEN :wakes THEN now() END)
+        VALUES ({", ".join(f"%({name})s" for name in _ORDERED)},
+            CASE WHEN %(wakes)s THEN now() END)
         RETURNING {COLUMNS}
     ), told AS (
-        SELECT :event_id AS id, project_id, {outbox.write_type(EventType.TASK_CREATED)},
+        SELECT CAST(%(event_id)s AS varchar) AS id, project_id,
+            {outbox.write_type(EventType.TASK_CREATED)},
             id AS subject_id,
             jsonb_build_object('task', {outbox.snapshot_task("made")}) AS snapshot,
             NULL AS webhook_url
         FROM made
     ), {outbox.DELIVER}
     SELECT {COLUMNS} FROM made
-""").bindparams(  # noqa: S608 - constants
-    *(bindparam(name, type_=tasks.c[name].type) for name in _ORDERED),
-    bindparam("event_id", type_=String),
-    bindparam("wakes", type_=Boolean),
-)
+""".encode()  # noqa: S608 - constants
 
 
 def create(
@@ -91,7 +87,8 @@ def create(
     Raises:
         FileExists: the name is taken by a file or by another task.
     """
-    row = connection.execute(
+    row = ask_one(
+        connection,
         _CREATE,
         {
             "id": make_id(Prefix.TASK),
@@ -105,9 +102,10 @@ def create(
             "wakes": woken,
             "event_id": outbox.make_event_id(),
             **{name: getattr(order, name) for name in Order.__slots__},
+            "metadata": None if order.metadata is None else Jsonb(order.metadata),
             "media_id": order.media_id or make_id(Prefix.MEDIA),
         },
-    ).one()
+    )
     if object_key is not None:
         names.reserve(connection, project.id, row.id, object_key, overwrites=order.overwrites)
     return to_task(row)

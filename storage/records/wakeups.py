@@ -13,6 +13,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Interval, bindparam, text, update
 
 from ingest.batches import BatchStatus
+from storage.records.asking import ask_one
 from storage.records.tables import PENDING, tasks
 
 # A namespace of advisory locks, as those in ``tasks``.
@@ -59,7 +60,7 @@ HELD = f"""
 # The ready tasks of a project, or of a batch, that is full are in nobody's way: they are jumped
 # over. Which are full is found out only where there are ready tasks, and for the project that asks
 # only if it has a limit.
-_MUST_WAIT = text(f"""
+_MUST_WAIT = f"""
     WITH RECURSIVE flying AS MATERIALIZED ({FLYING}), full_projects AS MATERIALIZED (
         SELECT id FROM projects LEFT JOIN flying ON project_id = id
         WHERE max_running IS NOT NULL GROUP BY id HAVING count(project_id) >= max_running
@@ -87,8 +88,8 @@ _MUST_WAIT = text(f"""
     SELECT EXISTS (SELECT FROM ahead WHERE NOT is_full AND NOT is_held) OR (
         SELECT CASE WHEN max_running IS NULL THEN false
             ELSE id IN (SELECT id FROM full_projects) END
-        FROM projects WHERE id = :project_id)
-""")  # noqa: S608 - constants
+        FROM projects WHERE id = %(project_id)s) AS waits
+""".encode()  # noqa: S608 - constants
 
 
 def begin(connection: Connection) -> None:
@@ -119,7 +120,7 @@ def must_wait(connection: Connection, project_id: str) -> bool:
     It does while its project has as many in flight as may run, and behind the ready tasks of
     projects and batches that may run more.
     """
-    waits: bool = connection.execute(_MUST_WAIT, {"project_id": project_id}).scalar_one()
+    waits: bool = ask_one(connection, _MUST_WAIT, {"project_id": project_id}).waits
     return waits
 
 
