@@ -99,7 +99,9 @@ def _create(services: Services, project: Project, order: Order, max_attempts: in
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
     services.planner.check_connection(project, parse_order_url(order.url))
     room = services.queue.look()
-    with services.database.transaction() as connection:
+    is_more = order.filename or order.media_id or order.webhook_url or g.get("idempotency_key")
+    # Without any of that, what makes the task is one statement, and so a transaction by itself.
+    with (services.database.transaction if is_more else services.database.look)() as connection:
         if order.media_id is not None and not media.is_known(
             connection, project.id, order.media_id
         ):

@@ -5,6 +5,8 @@ The only user of Celery in the API. What is lost here costs a little time and no
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import suppress
 from enum import Enum
 
@@ -12,12 +14,16 @@ from celery import Celery
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from api.nudging import Nudger
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
 from storage.signals import INGEST_QUEUE, Signals
 
 _RUN = "ingest.run"
+# For how long a queue without room is not asked again. Who comes meanwhile is the dispatcher's,
+# which is told, and has more than that much work in front of it.
+_TAKEN_S = 0.02
 
 
 class Room(Enum):
@@ -38,6 +44,8 @@ class WakeQueue:
 
     def __init__(self, settings: Settings, signals: Signals) -> None:
         self._signals = signals
+        self._nudger = Nudger(signals.nudge)
+        self._taken_until = -math.inf
         # Half of the smallest window there is: the rest is the dispatcher's, who knows the order.
         self._few = settings.dispatch_window * settings.worker_slots / 2
         self._app = Celery(
@@ -58,16 +66,20 @@ class WakeQueue:
         A single file is sent at once that way; with a backlog before it, it has to take its turn
         (:func:`storage.records.wakeups.must_wait`).
         """
+        if time.monotonic() < self._taken_until:
+            return Room.TAKEN
         try:
             queued = self._signals.count_queued(INGEST_QUEUE)
         except RedisUnavailable:
             return Room.UNKNOWN
-        return Room.FREE if queued < self._few else Room.TAKEN
+        if queued < self._few:
+            return Room.FREE
+        self._taken_until = time.monotonic() + _TAKEN_S
+        return Room.TAKEN
 
     def nudge(self) -> None:
         """Have the dispatcher look for work now; it will in a second if this is lost."""
-        with suppress(RedisUnavailable):
-            self._signals.nudge()
+        self._nudger.nudge()
 
     def nudge_webhooks(self) -> None:
         """Have the dispatcher look for deliveries now; it will in a second if this is lost."""
@@ -86,5 +98,6 @@ class WakeQueue:
         return True
 
     def close(self) -> None:
-        """Close the connections to the broker."""
+        """Send the last nudge, and close the connections to the broker."""
+        self._nudger.close()
         self._app.close()
