@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 from urllib.parse import urlencode
 
-from flask import Response, current_app, g, jsonify, request
+from flask import Response, current_app, g, request
 from pydantic import BaseModel
 
 from ingest.model import Page
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 ENVELOPE_VERSION = "2025-01-01"
 BARE_VERSION = "2025-08-20"
+# In ASCII, whatever strings hold.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -39,10 +41,10 @@ def build_object(
         data: the object.
         path: where it can be read again, from the API's root.
     """
-    shown = data.model_dump(mode="json")
-    body: object = shown
+    shown = body = _write(data.model_dump(mode="json"))
     if not speaks_bare():
-        body = {"meta": _meta("object"), "data": shown, "links": {"self": make_link(path)}}
+        meta, links = _write(_meta("object")), _write({"self": make_link(path)})
+        body = f'{{"meta":{meta},"data":{shown},"links":{links}}}'
     return _tag(_answer(body, status, headers), shown)
 
 
@@ -66,11 +68,11 @@ def build_list(
     counts = {"total": page.total, "page": page.page, "limit": page.limit, "pages": pages}
     if speaks_bare():
         link = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items() if url)
-        answer = _answer(shown, 200, {"Link": link, "X-Total": str(page.total)})
+        answer = _answer(_write(shown), 200, {"Link": link, "X-Total": str(page.total)})
     else:
         body = {"meta": _meta("list") | counts, "data": shown, "links": links}
-        answer = _answer(body, 200, None)
-    return _tag(answer, [shown, counts, links])
+        answer = _answer(_write(body), 200, None)
+    return _tag(answer, _write([shown, counts, links]))
 
 
 def build_error(error: Mapping[str, object], status: int, headers: Mapping[str, str]) -> Response:
@@ -81,7 +83,7 @@ def build_error(error: Mapping[str, object], status: int, headers: Mapping[str, 
         "error": error,
         "links": {"self": make_link(request.full_path.removesuffix("?"))},
     }
-    return _answer(body, status, headers)
+    return _answer(_write(body), status, headers)
 
 
 def speaks_bare() -> bool:
@@ -96,28 +98,39 @@ def make_link(path: str) -> str:
     return f"{base}{path}"
 
 
-def _tag(response: Response, shown: object) -> Response:
+def _tag(response: Response, shown: str) -> Response:
     """Add the validator of what is shown; 304 to who has it already (RFC 9110, 13.1.2).
 
     It is a weak one: the request's id stands in each answer and says nothing of the object.
+
+    Args:
+        shown: the object, or the page, as JSON.
     """
     if request.method not in {"GET", "HEAD"}:
         return response
-    text = json.dumps([response.headers["Content-Version"], shown], separators=(",", ":"))
+    text = f"{response.headers['Content-Version']} {shown}"
     response.set_etag(hashlib.sha256(text.encode()).hexdigest()[:32], weak=True)
-    return cast("Response", response.make_conditional(request))
+    if "If-None-Match" in request.headers or "If-Match" in request.headers:
+        return cast("Response", response.make_conditional(request))
+    return response
 
 
 def _meta(kind: str) -> dict[str, object]:
     return {"id": g.request_id, "type": kind}
 
 
-def _answer(body: object, status: int, headers: Mapping[str, str] | None) -> Response:
-    response: Response = jsonify(body)
-    response.status_code = status
+def _write(value: object) -> str:
+    """Return JSON; of an object once, which goes into the answer and into its validator."""
+    return _JSON.encode(value)
+
+
+def _answer(body: str, status: int, headers: Mapping[str, str] | None) -> Response:
+    told = {
+        "Content-Version": BARE_VERSION if speaks_bare() else ENVELOPE_VERSION,
+        "Vary": "Accept-Version",
+    }
+    response = Response(f"{body}\n", status, told, mimetype="application/json")
     response.headers.extend(dict(headers or {}))
-    response.headers["Content-Version"] = BARE_VERSION if speaks_bare() else ENVELOPE_VERSION
-    response.headers["Vary"] = "Accept-Version"
     return response
 
 
