@@ -13,6 +13,7 @@ from api.schemas import NoFields
 from ingest.access import Scope
 from ingest.complaints import cut, explain_invalid
 from ingest.errors import BodyInvalid, BodyTooLarge, FieldInvalid, MediaTypeUnsupported
+from ingest.ids import Prefix, is_id
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -25,6 +26,18 @@ def admit() -> None:
         IdempotencyMismatch, IdempotencyInFlight, Replay: by its Idempotency-Key
     """
     _admit(None)
+
+
+def admit_to_task() -> None:
+    """Let a request through as :func:`admit` does; a task that it looks at is found with its key.
+
+    Raises:
+        Unauthorized, Forbidden, FieldInvalid, MediaTypeUnsupported, BodyTooLarge, BodyInvalid
+        IdempotencyMismatch, IdempotencyInFlight, Replay: by its Idempotency-Key
+    """
+    task_id = (request.view_args or {}).get("task_id", "")
+    is_looked_at = request.method in LOOKS and is_id(Prefix.TASK, task_id)
+    _admit(None, task_id if is_looked_at else None)
 
 
 def admit_admin() -> None:
@@ -45,8 +58,8 @@ def admit_changes() -> None:
     _admit(None if request.method in LOOKS else Scope.ADMIN)
 
 
-def _admit(scope: Scope | None) -> None:
-    require_access(scope)
+def _admit(scope: Scope | None, task_id: str | None = None) -> None:
+    require_access(scope, task_id)
     _require_single_parameters()
     if request.method in {"POST", "PATCH"}:
         _require_object()

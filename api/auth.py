@@ -11,7 +11,7 @@ from flask import g, request
 from api.services import get_services
 from ingest.access import Access, Scope
 from ingest.errors import Forbidden, RateLimited, Unauthorized
-from ingest.model import Project
+from ingest.model import Project, Task
 from storage.records import keys
 
 _REFUSAL = "Send a valid key as 'Authorization: Bearer <key>'."
@@ -19,11 +19,12 @@ _LONGEST_KEY = 256
 LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def require_access(scope: Scope | None = None) -> Access:
+def require_access(scope: Scope | None = None, task_id: str | None = None) -> Access:
     """Return what the key of this request opens.
 
     Args:
         scope: what it must have; None for what the request's method takes.
+        task_id: of a task to be found on the same way, for :func:`get_task`.
 
     Raises:
         Unauthorized: there is no such key.
@@ -36,7 +37,10 @@ def require_access(scope: Scope | None = None) -> Access:
         raise Unauthorized(_REFUSAL)
     services = get_services()
     with services.database.look() as connection:
-        access = keys.find_access(connection, secret)
+        if task_id is None:
+            access = keys.find_access(connection, secret)
+        else:
+            access, g.task = keys.find_access_and_task(connection, secret, task_id)
     if access is None:
         raise Unauthorized(_REFUSAL)
     if services.request_limit is not None:
@@ -57,3 +61,9 @@ def get_project() -> Project:
     """Return the project that :func:`require_access` found for this request."""
     access: Access = g.access
     return access.project
+
+
+def get_task() -> Task | None:
+    """Return the task that :func:`require_access` was asked for, if the project has it."""
+    task: Task | None = g.get("task")
+    return task

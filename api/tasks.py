@@ -6,9 +6,9 @@ from apiflask import APIBlueprint
 from flask import Response
 from sqlalchemy import Connection
 
-from api.admission import admit
+from api.admission import admit_to_task
 from api.answers import TaskAnswer, TaskListAnswer
-from api.auth import get_project
+from api.auth import get_project, get_task
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
 from api.ingests import create_task, show_tasks
@@ -24,8 +24,10 @@ from ingest.states import Status
 from ingest.urls import parse_order_url
 from storage.records import decisions, lookups
 
+_NO_TASK = "There is no such task in this project."
+
 blueprint = APIBlueprint("tasks", __name__, tag="Tasks")
-blueprint.before_request(admit)
+blueprint.before_request(admit_to_task)
 
 
 @blueprint.post("/tasks")
@@ -65,9 +67,10 @@ def create(asked: TaskRequest) -> Response:
 )
 def read(task_id: str, asked: TaskQuery) -> Response:
     """Answer with one task, at its end if that is asked for."""
-    services = get_services()
-    with services.database.look() as connection:
-        task = find_task(connection, get_project(), task_id)
+    del task_id
+    services, task = get_services(), get_task()
+    if task is None:
+        raise NotFound(_NO_TASK)
     task = wait_for_end(services, task, min(asked.wait, services.settings.sync_timeout_s))
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
 
@@ -137,5 +140,5 @@ def find_task(connection: Connection, project: Project, task_id: str) -> Task:
     if is_id(Prefix.TASK, task_id):
         task = lookups.get(connection, project.id, task_id)
     if task is None:
-        raise NotFound("There is no such task in this project.")
+        raise NotFound(_NO_TASK)
     return task

@@ -18,23 +18,36 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
-from ingest.model import Page, Project
-from storage.records.asking import ask
+from ingest.model import Page, Project, Task
+from storage.records.asking import NamedRow, ask
 from storage.records.listing import Window, read_page
-from storage.records.tables import keys
+from storage.records.lookups import to_task
+from storage.records.tables import keys, tasks
 
 SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
 _SECRET_BYTES = 20
 _SHOWN_CHARS = len(SECRET_PREFIX) + 6
 
 # Every request asks this.
-_FIND_BY_SECRET = b"""
-    SELECT secret_sha256, projects.id, projects.name, key_prefix, keys.id AS key_id, scopes,
-        last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold,
-        max_stored_bytes IS NOT NULL AND stored_bytes >= max_stored_bytes AS is_full
-    FROM keys JOIN projects ON projects.id = project_id
-    WHERE secret_sha256 = %(digest)s AND revoked IS NULL AND (expires IS NULL OR expires > now())
+_ACCESS = """
+    secret_sha256, projects.id AS opened_id, projects.name AS opened_name, key_prefix,
+    keys.id AS key_id, scopes,
+    last_used IS NULL OR last_used < now() - interval '1 minute' AS is_use_untold,
+    max_stored_bytes IS NOT NULL AND stored_bytes >= max_stored_bytes AS is_full
 """
+_IS_GOOD = """
+    secret_sha256 = %(digest)s AND revoked IS NULL AND (expires IS NULL OR expires > now())
+"""
+_FIND_BY_SECRET = f"""
+    SELECT {_ACCESS} FROM keys JOIN projects ON projects.id = project_id WHERE {_IS_GOOD}
+""".encode()  # noqa: S608 - constants
+# And this whoever polls: two statements would be a way to the server more.
+_FIND_WITH_TASK = f"""
+    SELECT {_ACCESS}, {", ".join(str(column) for column in tasks.columns)}
+    FROM keys JOIN projects ON projects.id = keys.project_id
+        LEFT JOIN tasks ON tasks.project_id = projects.id AND tasks.id = %(task_id)s
+    WHERE {_IS_GOOD}
+""".encode()  # noqa: S608 - constants
 # Not waited for: whoever has the row writes the same.
 _TELL_USE = text("""
     UPDATE keys SET last_used = now()
@@ -101,13 +114,28 @@ def revoke_key(connection: Connection, project_id: str, key_id: str) -> bool:
 def find_access(connection: Connection, secret: str) -> Access | None:
     """Return what a key opens, and note that it was used; None if it is no key, or one no more."""
     digest = _digest(secret)
-    row = ask(connection, _FIND_BY_SECRET, {"digest": digest})
+    return _open(connection, ask(connection, _FIND_BY_SECRET, {"digest": digest}), digest)
+
+
+def find_access_and_task(
+    connection: Connection, secret: str, task_id: str
+) -> tuple[Access | None, Task | None]:
+    """Return what a key opens, as :func:`find_access` does, and a task of its project."""
+    digest = _digest(secret)
+    row = ask(connection, _FIND_WITH_TASK, {"digest": digest, "task_id": task_id})
+    access = _open(connection, row, digest)
+    if row is None or access is None or row.id is None:
+        return access, None
+    return access, to_task(row)
+
+
+def _open(connection: Connection, row: NamedRow | None, digest: bytes) -> Access | None:
     if row is None or not hmac.compare_digest(bytes(row.secret_sha256), digest):
         return None
     if row.is_use_untold:
         connection.execute(_TELL_USE, {"key_id": row.key_id})
     return Access(
-        Project(row.id, row.name, row.key_prefix),
+        Project(row.opened_id, row.opened_name, row.key_prefix),
         row.key_id,
         frozenset(Scope(name) for name in row.scopes),
         is_full=row.is_full,

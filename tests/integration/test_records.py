@@ -19,9 +19,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from ingest.access import USUAL_SCOPES, Access
 from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
-from ingest.model import Project
+from ingest.model import Limits, Project
 from storage.migrations import make_config, migrate
 from storage.records import completions, files, keys, projects
+from storage.records.asking import ask, ask_one
 from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.listing import Window
@@ -117,6 +118,25 @@ def test_a_key_is_found_by_its_secret_until_it_is_revoked(connection: Connection
     assert keys.find_access(connection, secret) is None
     (listed,) = keys.list_keys(connection, project.id)
     assert listed.revoked is not None
+
+
+def test_a_key_finds_a_task_of_its_own_project_and_no_other(
+    connection: Connection, make_task: MakeTask
+) -> None:
+    task = make_task("a.mp4")
+    other = projects.create_project(connection, "another", "another", Limits())
+    key, secret = keys.create_key(connection, task.project_id, "its own")
+    _, stranger = keys.create_key(connection, other.id, "another's")
+
+    access, found = keys.find_access_and_task(connection, secret, task.id)
+    assert access == keys.find_access(connection, secret)
+    assert found == task
+    assert keys.find_access_and_task(connection, secret, "task_nobodys") == (access, None)
+    access, found = keys.find_access_and_task(connection, stranger, task.id)
+    assert access is not None
+    assert (access.project, found) == (other, None)
+    assert keys.revoke_key(connection, task.project_id, key.id)
+    assert keys.find_access_and_task(connection, secret, task.id) == (None, None)
 
 
 @pytest.mark.parametrize("wrong", ["", "hr_", "\x00", "\ud800", "x" * 10_000])
@@ -296,6 +316,29 @@ def test_a_connection_that_died_in_the_pool_is_noticed(records_url: str) -> None
     database.check()
     for one in (database, killer):
         one.close()
+
+
+def test_one_that_broke_under_a_question_takes_the_trust_from_all(records_url: str) -> None:
+    database = Database(records_url, pool_size=2, trusted_s=60)
+    killer = Database(records_url, pool_size=1)
+    with database.look() as one, database.look() as another:
+        pids = [ask_one(it, b"SELECT pg_backend_pid() AS pid", {}).pid for it in (one, another)]
+    with killer.look() as connection:
+        for pid in pids:
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    with pytest.raises(DatabaseUnavailable), database.look() as connection:
+        ask_one(connection, b"SELECT 1 AS one", {})
+    with database.look() as connection:
+        assert ask_one(connection, b"SELECT 1 AS one", {}).one == 1
+    for it in (database, killer):
+        it.close()
+
+
+def test_a_question_without_an_answer_has_none(connection: Connection) -> None:
+    assert ask(connection, b"SELECT 1 AS one WHERE false", {}) is None
+    with pytest.raises(NoResultFound):
+        ask_one(connection, b"SELECT 1 AS one WHERE false", {})
 
 
 def test_a_connection_that_was_in_use_a_moment_ago_is_not_asked_whether_it_lives(
