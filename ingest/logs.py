@@ -1,8 +1,9 @@
 """One JSON line an event, or a readable one on a terminal.
 
 Every room logs through structlog with the same field names: ``event`` (a short dotted verb phrase),
-``request_id``, ``task_id``, ``attempt``, ``worker``. Records of other libraries pass the same
-formatter. URLs are logged redacted (:attr:`ingest.urls.SourceUrl.redacted`), never whole.
+``request_id``, ``task_id``, ``attempt``, ``worker``. Our own events are written as they are made;
+records of other libraries come through ``logging`` and pass the same renderer. URLs are logged
+redacted (:attr:`ingest.urls.SourceUrl.redacted`), never whole.
 """
 
 from __future__ import annotations
@@ -31,12 +32,6 @@ def configure_logging(level: str, log_format: LogFormat, stream: TextIO | None =
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
     final = _make_json_end() if as_json else _make_console_end(colors=out.isatty())
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -48,6 +43,12 @@ def configure_logging(level: str, log_format: LogFormat, stream: TextIO | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    structlog.configure(
+        processors=[*shared, *final],
+        logger_factory=lambda name="": _Lines(name, handler),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        cache_logger_on_first_use=False,
+    )
     logging.captureWarnings(capture=True)
     # urllib3 quotes whole URLs in its warnings, signatures and all.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -61,6 +62,27 @@ def configure_logging(level: str, log_format: LogFormat, stream: TextIO | None =
         "celery.beat",
     ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+class _Lines:
+    """Writes finished lines where a handler writes its own, never one into another."""
+
+    def __init__(self, name: str, handler: logging.StreamHandler[TextIO]) -> None:
+        self.name = name
+        self._handler = handler
+
+    def msg(self, line: str) -> None:
+        """Write a line; whoever logs does not fail for want of a log."""
+        self._handler.acquire()
+        try:
+            self._handler.stream.write(f"{line}\n")
+            self._handler.flush()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._handler.release()
+
+    debug = info = warning = error = critical = msg
 
 
 # Tracebacks never show local variables, as both renderers would if left alone: those hold keys and

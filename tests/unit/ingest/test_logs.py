@@ -205,6 +205,17 @@ def test_urllib3_which_quotes_whole_urls_in_its_warnings_is_not_heard(out: io.St
     assert read(out) == []
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("closed file")])
+def test_whoever_logs_does_not_fail_for_want_of_a_log(error: Exception) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str, /) -> int:
+            del text
+            raise error
+
+    configure_logging("info", LogFormat.JSON, Gone())
+    get_logger("x").info("event")
+
+
 def test_a_second_configuration_replaces_the_first(out: io.StringIO) -> None:
     again = io.StringIO()
     configure_logging("info", LogFormat.JSON, again)
