@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 
@@ -40,9 +41,13 @@ class WakeQueue:
 
     Args:
         signals: counts what waits already.
+        clock: seconds, never running backwards.
     """
 
-    def __init__(self, settings: Settings, signals: Signals) -> None:
+    def __init__(
+        self, settings: Settings, signals: Signals, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._signals = signals
         self._nudger = Nudger(signals.nudge)
         self._taken_until = -math.inf
@@ -66,7 +71,7 @@ class WakeQueue:
         A single file is sent at once that way; with a backlog before it, it has to take its turn
         (:func:`storage.records.wakeups.must_wait`).
         """
-        if time.monotonic() < self._taken_until:
+        if self._clock() < self._taken_until:
             return Room.TAKEN
         try:
             queued = self._signals.count_queued(INGEST_QUEUE)
@@ -74,7 +79,7 @@ class WakeQueue:
             return Room.UNKNOWN
         if queued < self._few:
             return Room.FREE
-        self._taken_until = time.monotonic() + _TAKEN_S
+        self._taken_until = self._clock() + _TAKEN_S
         return Room.TAKEN
 
     def nudge(self) -> None:
