@@ -27,8 +27,8 @@ FILE_FIELDS = [
 ]  # fmt: skip
 TASK_FIELDS = [
     "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output",
-    "duplicate_of", "error", "attempts", "batch_id", "ref", "metadata", "created", "started", "finished", "updated",
-    "next_attempt_at",
+    "duplicate_of", "error", "attempts", "batch_id", "ref", "metadata", "created", "started",
+    "finished", "updated", "next_attempt_at",
 ]  # fmt: skip
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
