@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, BinaryIO, Literal, cast
 
@@ -16,10 +17,10 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api import idempotency
-from ingest.batch_requests import BatchOptions
+from ingest.batch_requests import BatchOptions, ListSource
 from ingest.complaints import explain_invalid
-from ingest.errors import BodyTooLarge, FieldInvalid, MediaTypeUnsupported
-from ingest.json_list import read_items, read_options
+from ingest.errors import BodyInvalid, BodyTooLarge, FieldInvalid, MediaTypeUnsupported
+from ingest.json_list import ITEMS, read_fields, read_items
 from ingest.list_rows import FORMATS, ListFormat, ListRow
 from ingest.lists import read_rows
 
@@ -27,6 +28,8 @@ _CHUNK_BYTES = 64 * 1024
 _KEPT_IN_MEMORY_BYTES = 1024 * 1024
 # Of a query, what is meant for each item.
 _OF_ITEMS = ("folder", "max_bytes", "max_attempts", "if_exists")
+# Of a JSON body, what says where the list is.
+_OF_SOURCE = tuple(ListSource.model_fields)
 _Number = Annotated[int, Field(strict=False)]
 
 
@@ -47,14 +50,18 @@ class BatchQuery(BaseModel):
     if_exists: str | None = Field(None, description="As in `defaults` of a JSON body.")
 
 
-@contextmanager
-def open_list(
-    query: BatchQuery, most_bytes: int
-) -> Iterator[tuple[BatchOptions, Iterable[ListRow]]]:
-    """Take in the body of this request, and read what is asked of the batch.
+@dataclass(frozen=True, slots=True)
+class AskedBatch:
+    """What a request asks for: the rows of its list, to be read once, or where the list is."""
 
-    Yields:
-        That, and the rows of the list, to be read once.
+    options: BatchOptions
+    rows: Iterable[ListRow] = ()
+    source: ListSource | None = None
+
+
+@contextmanager
+def open_list(query: BatchQuery, most_bytes: int) -> Iterator[AskedBatch]:
+    """Take in the body of this request, and read what is asked of the batch.
 
     Raises:
         MediaTypeUnsupported: it is no list that is taken.
@@ -68,14 +75,16 @@ def open_list(
         digest = _take_in(kept, most_bytes)
         idempotency.begin(lambda: digest)
         if form is not ListFormat.JSON:
-            yield _read_query(query), read_rows(kept, form)
+            yield AskedBatch(_read_query(query), read_rows(kept, form))
             return
         if query.model_fields_set:
             name = min(query.model_fields_set)
             raise FieldInvalid(f"'{name}' stands in the body of a JSON batch.", param=name)
-        options = _check(read_options(kept))
+        fields, has_items = read_fields(kept)
+        source = _take_source(fields, has_items=has_items)
+        options = _check(fields)
         kept.seek(0)
-        yield options, read_items(kept)
+        yield AskedBatch(options, () if source else read_items(kept), source)
 
 
 def _find_form() -> ListFormat:
@@ -111,6 +120,26 @@ def _read_query(query: BatchQuery) -> BatchOptions:
     given = query.model_dump(exclude_none=True)
     defaults = {name: given.pop(name) for name in _OF_ITEMS if name in given}
     return _check({**given, **({"defaults": defaults} if defaults else {})})
+
+
+def _take_source(fields: dict[str, object], *, has_items: bool) -> ListSource | None:
+    """Take what says where the list is out of the fields of a JSON body; None if nothing does."""
+    given = {name: fields.pop(name) for name in _OF_SOURCE if fields.get(name) is not None}
+    for name in _OF_SOURCE:
+        fields.pop(name, None)
+    if has_items:
+        if given:
+            name = min(given, key=_OF_SOURCE.index)
+            raise FieldInvalid(
+                f"'{name}' stands beside '{ITEMS}'; it takes one of them.", param=name
+            )
+        return None
+    if "source_url" not in given:
+        raise BodyInvalid(f"The body has no '{ITEMS}' and no 'source_url'.")
+    try:
+        return ListSource.model_validate(given)
+    except ValidationError as error:
+        raise explain_invalid(error) from None
 
 
 def _check(fields: Mapping[str, object]) -> BatchOptions:

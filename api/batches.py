@@ -17,15 +17,17 @@ from api.ingests import show_tasks
 from api.receivers import ensure_project_secret
 from api.schemas import BatchListing, BatchTaskListing
 from api.services import Services, get_services
-from ingest.batch_requests import BatchOptions
+from ingest.batch_requests import BatchOptions, ListSource
 from ingest.batch_resources import BatchCheckResource, show_batch, show_reject
 from ingest.batches import Batch
-from ingest.errors import FileExists, NotFound, QuotaExceeded
-from ingest.ids import Prefix, is_id
+from ingest.errors import FieldInvalid, FileExists, NotFound, QuotaExceeded
+from ingest.ids import Prefix, is_id, make_id
 from ingest.logs import get_logger
 from ingest.model import Project
+from ingest.source_headers import dump_headers
+from ingest.urls import parse_order_url
 from storage.batch_intake import Intake
-from storage.records import batches, lookups
+from storage.records import batch_jobs, batches, lookups
 
 blueprint = APIBlueprint("batches", __name__, tag="Batches")
 blueprint.before_request(admit_list)
@@ -39,16 +41,16 @@ blueprint.before_request(admit_list)
     "A task for each item of a list: a JSON body, NDJSON, CSV with a first line that names the "
     "fields, a URL a line, or a `TsvHttpData-1.0` list. Items that cannot be taken are told with "
     "their line and do not stop the others. With `dry_run` it says what would be made, and makes "
-    "nothing.",
-    {200: BatchCheckAnswer, 201: BatchAnswer, 400: None, 409: None, 413: None, 415: None,
-     422: None, 503: None},
+    "nothing. A list at a `source_url` is read by a worker: the batch is `loading` meanwhile.",
+    {200: BatchCheckAnswer, 201: BatchAnswer, 202: BatchAnswer, 400: None, 409: None, 413: None,
+     415: None, 422: None, 503: None},
     raises={403: (QuotaExceeded,), 409: (FileExists,)},
 )  # fmt: skip
 def create(query: BatchQuery) -> Response:
     """Write all tasks of a list down, or none."""
     services, project = get_services(), get_project()
     with (
-        open_list(query, services.settings.batch_max_bytes) as (options, rows),
+        open_list(query, services.settings.batch_max_bytes) as asked,
         services.database.transaction() as connection,
     ):
         made = find_made(Prefix.BATCH)
@@ -58,9 +60,12 @@ def create(query: BatchQuery) -> Response:
             raise QuotaExceeded(
                 "The project stores as much as it may. Delete files, or ask for more."
             )
-        intake = _make_intake(services, connection, project, options)
-        taken = intake.take(rows)
-        if options.dry_run:
+        if asked.source is not None:
+            batch = _order_load(services, connection, project, asked.options, asked.source)
+            return _show_made(batch)
+        intake = _make_intake(services, connection, project, asked.options)
+        taken = intake.take(asked.rows)
+        if asked.options.dry_run:
             shown = BatchCheckResource(
                 total=taken.total,
                 rejected=taken.rejected,
@@ -139,7 +144,61 @@ def find_batch(connection: Connection, project: Project, batch_id: str) -> Batch
 
 def _show_made(batch: Batch) -> Response:
     path = f"/batches/{batch.id}"
-    return build_object(show_batch(batch), path, 201, {"Location": make_link(path)})
+    # Its list is still read, or its sources are asked.
+    is_done = batch.source_url is None and not batch.dry_run
+    status = 201 if is_done else 202
+    return build_object(show_batch(batch), path, status, {"Location": make_link(path)})
+
+
+def _order_load(
+    services: Services,
+    connection: Connection,
+    project: Project,
+    options: BatchOptions,
+    source: ListSource,
+) -> Batch:
+    """Write a batch down whose list some worker reads.
+
+    Raises:
+        FieldInvalid: what can be judged without the list is wrong.
+    """
+    planner, found = services.planner, parse_order_url(source.source_url)
+    planner.check_connection(project, found, "source_url")
+    told = options.webhook_url
+    if told is not None:
+        told = planner.check_receiver(told, "webhook_url")
+        ensure_project_secret(services, connection, project)
+    defaults, of_items = options.defaults, None
+    if defaults is not None and defaults.headers:
+        if not services.sealer.can_seal:
+            raise FieldInvalid(
+                "'headers' cannot be kept safe here: the operator has set no HEADRACE_SECRET_KEYS.",
+                param="defaults.headers",
+            )
+        of_items = services.sealer.seal(dump_headers(defaults.headers))
+    batch_id = make_id(Prefix.BATCH)
+    batches.create_loading(
+        connection,
+        project.id,
+        batch_id,
+        batches.NewBatch(options.ref, options.metadata, told, options.concurrency),
+        source_url=found.redacted,
+        dry_run=options.dry_run,
+        request_id=g.request_id,
+    )
+    batch_jobs.order_load(
+        connection,
+        project.id,
+        batch_id,
+        source.source_url,
+        source.form,
+        options.model_dump(mode="json", exclude_none=True, exclude={"defaults": {"headers"}}),
+        sealed_headers=planner.seal_headers(source.source_url, source.headers),
+        sealed_item_headers=of_items,
+    )
+    note_made(connection, batch_id)
+    get_logger(__name__).info("batch.ordered", batch_id=batch_id, source=found.redacted)
+    return find_batch(connection, project, batch_id)
 
 
 def _make_intake(

@@ -20,7 +20,7 @@ from api.example_answers import build_answers
 from api.example_requests import BODIES, PATH_PARAMETERS, STREAMS
 from api.operation_names import name_operation
 from api.refusals import Errors, add_errors, add_usual_errors, build_error_examples, get_usual
-from ingest.batch_requests import BatchRequest
+from ingest.batch_requests import BatchRequest, SourcedBatchRequest
 from ingest.line_lists import TSV_HEADER
 from ingest.list_rows import FORMATS, ListFormat
 
@@ -132,7 +132,10 @@ def complete_document(document: dict[str, Any]) -> dict[str, Any]:
     )
     schemas = document["components"]["schemas"]
     schemas.update(found["$defs"])
-    _, asked = models_json_schema([(BatchRequest, "validation")], ref_template=_SCHEMAS + "{model}")
+    _, asked = models_json_schema(
+        [(BatchRequest, "validation"), (SourcedBatchRequest, "validation")],
+        ref_template=_SCHEMAS + "{model}",
+    )
     schemas.update(asked["$defs"])
     document["paths"]["/batches"]["post"]["requestBody"] = _describe_list()
     for name in _UNUSED:
@@ -216,7 +219,10 @@ def _describe_list() -> dict[str, Any]:
         for kind, form in FORMATS.items()
         if form is not ListFormat.JSON
     }
-    content["application/json"] = {"schema": {"$ref": _SCHEMAS + BatchRequest.__name__}}
+    bodies = [BatchRequest.__name__, SourcedBatchRequest.__name__]
+    content["application/json"] = {
+        "schema": {"anyOf": [{"$ref": _SCHEMAS + one} for one in bodies]}
+    }
     return {"content": content}
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
+from ingest.list_rows import ListFormat
 from ingest.model import Dedupe, IfExists
-from ingest.order_fields import Folder, Metadata, SourceHeaders, Strict, Text
+from ingest.order_fields import Folder, ListUrl, Metadata, SourceHeaders, Strict, Text
 from ingest.order_requests import QueuedRequest
 
 _MOST_AT_ONCE = 10_000
@@ -62,6 +63,35 @@ class BatchOptions(Strict):
         description="Told when all of its tasks have ended.",
         examples=["https://example.com/webhooks/headrace"],
     )
+
+
+class ListSource(Strict):
+    """Where the list of a batch is, if it is not sent."""
+
+    source_url: ListUrl = Field(
+        description="Where the list is: an http or https URL, or `s3://connection/key`. A worker "
+        "reads it.",
+        examples=["https://example.com/list.csv"],
+    )
+    format: Literal["csv", "ndjson", "json", "urls", "tsv"] | None = Field(
+        None,
+        description="How it is written; without it the source's Content-Type says so, the "
+        "extension of its name, or how it begins.",
+    )
+    headers: SourceHeaders | None = Field(
+        None, description="Sent to the list's origin, and kept sealed until it is read."
+    )
+
+    @property
+    def form(self) -> ListFormat | None:
+        """The format as a list's reader knows it."""
+        if self.format is None:
+            return None
+        return ListFormat.TEXT if self.format == "urls" else ListFormat(self.format)
+
+
+class SourcedBatchRequest(BatchOptions, ListSource):
+    """``POST /batches`` as a JSON body that says where the list is."""
 
 
 class BatchRequest(BatchOptions):

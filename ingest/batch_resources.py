@@ -7,7 +7,13 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from ingest.batches import Batch, BatchStatus, Reject
-from ingest.resources import JsonDict, show_time, show_time_or_none
+from ingest.resources import (
+    FailureResource,
+    JsonDict,
+    show_failure,
+    show_time,
+    show_time_or_none,
+)
 
 
 class CountsResource(BaseModel):
@@ -36,7 +42,8 @@ class BatchResource(BaseModel):
     id: str = Field(examples=["batch_01k9x3v5w8r2m4n6p7q8s9t0v1"])
     object: Literal["batch"] = "batch"
     status: BatchStatus = Field(
-        description="`complete` when all of its tasks have ended, however they did."
+        description="`loading` while its list is read from a URL, `failed` if that cannot be "
+        "done; `complete` when all of its tasks have ended, however they did."
     )
     progress: int = Field(description="0 to 100: how many of its tasks have ended.")
     total: int = Field(description="Rows of the list that became tasks.")
@@ -52,6 +59,14 @@ class BatchResource(BaseModel):
     ref: str | None
     metadata: JsonDict | None
     webhook_url: str | None
+    source_url: str | None = Field(
+        description="Where its list is, without the query; null if it was sent."
+    )
+    dry_run: bool = Field(description="Whether it makes nothing.")
+    error: FailureResource | None = Field(
+        description="Why its list cannot be read; while it is `loading`, what the last try ended "
+        "with."
+    )
     rejects: list[RejectResource] = Field(
         description="The first hundred of them; all are in the results. Empty in lists."
     )
@@ -94,6 +109,9 @@ def show_batch(batch: Batch) -> BatchResource:
         ref=batch.ref,
         metadata=None if batch.metadata is None else dict(batch.metadata),
         webhook_url=batch.webhook_url,
+        source_url=batch.source_url,
+        dry_run=batch.dry_run,
+        error=show_failure(batch.error),
         rejects=[show_reject(one) for one in batch.rejects],
         created=show_time(batch.created),
         finished=show_time_or_none(batch.finished),

@@ -1,7 +1,9 @@
 """Batches: many ingests that were asked for at once, and are followed and decided about together.
 
 Invariants: each row of the list is a task of the batch or one of its rejects; a batch is over
-(``finished``) when all of its tasks have ended and nothing is left to be done to them.
+(``finished``) when all of its tasks have ended and nothing is left to be done to them. One whose
+list is at a URL has neither until that is read; a dry run that has to ask somebody is a batch that
+never has tasks.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from ingest.model import JsonObject
 
 
 class BatchStatus(StrEnum):
-    """Where a batch is. ``complete`` says that all has ended, not that all went well."""
+    """Where a batch is. ``complete`` says that all has ended, not that all went well; ``failed``
+    that its list could not be read, so that nothing was made."""
 
+    LOADING = "loading"
     PROCESSING = "processing"
     PAUSED = "paused"
     COMPLETE = "complete"
+    FAILED = "failed"
     CANCELLED = "cancelled"
 
 
@@ -31,7 +36,7 @@ DECISIONS: Mapping[str, frozenset[BatchStatus]] = MappingProxyType(
     {
         "pause": frozenset({BatchStatus.PROCESSING}),
         "resume": frozenset({BatchStatus.PAUSED}),
-        "cancel": frozenset({BatchStatus.PROCESSING, BatchStatus.PAUSED}),
+        "cancel": frozenset({BatchStatus.LOADING, BatchStatus.PROCESSING, BatchStatus.PAUSED}),
         "retry": frozenset({BatchStatus.PROCESSING, BatchStatus.PAUSED, BatchStatus.COMPLETE}),
     }
 )
@@ -66,6 +71,9 @@ class Batch:
 
     ``total`` rows became tasks and ``rejected`` did not; ``concurrency`` is how many of its tasks
     may be in flight (None: any number); ``stored_bytes`` are those of its complete tasks.
+    ``source_url`` is where its list is, without the query; ``error`` is why that could not be read,
+    at the last try while it is ``loading``, or for good. A ``dry_run`` has no tasks: its counts are
+    of sources that were asked.
     """
 
     id: str
@@ -86,6 +94,9 @@ class Batch:
     finished: datetime | None
     updated: datetime
     rejects: Sequence[Reject] = ()
+    source_url: str | None = None
+    dry_run: bool = False
+    error: Failure | None = None
 
     @property
     def eta_s(self) -> float | None:

@@ -29,6 +29,18 @@ def read_options(stream: BinaryIO) -> dict[str, object]:
     Raises:
         BodyInvalid: it is no JSON object with a list of items.
     """
+    options, has_items = read_fields(stream)
+    if not has_items:
+        raise BodyInvalid("The body has no 'items'.")
+    return options
+
+
+def read_fields(stream: BinaryIO) -> tuple[dict[str, object], bool]:
+    """Return what stands beside the items, and whether there are any. Reads all of the stream.
+
+    Raises:
+        BodyInvalid: it is no JSON object, or its items are no list.
+    """
     options: dict[str, object] = {}
     for name, value in _read(stream, keeps_items=False):
         if name in options:
@@ -36,10 +48,9 @@ def read_options(stream: BinaryIO) -> dict[str, object]:
         options[name] = value
         if len(options) > _MOST_OPTIONS:
             raise BodyInvalid(f"The body holds an object of more than {_MOST_OPTIONS} fields.")
-    if ITEMS not in options:
-        raise BodyInvalid("The body has no 'items'.")
-    del options[ITEMS]
-    return options
+    has_items = ITEMS in options
+    options.pop(ITEMS, None)
+    return options, has_items
 
 
 def read_items(stream: BinaryIO) -> Iterator[ListRow]:

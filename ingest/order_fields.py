@@ -91,6 +91,10 @@ def _check_media_id(text: str) -> str:
 
 
 MediaId = Annotated[str, AfterValidator(_check_media_id)]
+ListUrl = Annotated[
+    str,
+    AfterValidator(let_name(lambda text: str(parse_order_url(text, param="source_url")))),
+]
 OrderUrl = Annotated[str, AfterValidator(let_name(lambda text: str(parse_order_url(text))))]
 Folder = Annotated[str, AfterValidator(let_name(check_folder))]
 Filename = Annotated[str, AfterValidator(let_name(check_filename))]

@@ -63,7 +63,9 @@ class Intake:
         most_rows: a list that has more is refused.
         max_attempts: of a task whose item says nothing of it.
         ensure_secret: called before the first task that has a ``webhook_url`` is written.
-        keep_alive: called each second or so.
+        keep_alive: called each second or so; what it raises ends the intake.
+        batch_id: of a batch that is there already; a new one without.
+        write: writes down what came of the list; without it, a new batch.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Intake:
         max_attempts: int,
         ensure_secret: Callable[[], object],
         keep_alive: Callable[[], object] = lambda: None,
+        batch_id: str | None = None,
+        write: Callable[[Taken], None] | None = None,
     ) -> None:
         self._connection = connection
         self._planner = planner
@@ -88,11 +92,12 @@ class Intake:
         self._max_attempts = max_attempts
         self._ensure_secret = ensure_secret
         self._keep_alive = keep_alive
+        self._write = write or self._create
         self._spoke_at = time.monotonic()
         self._defaults = _list_defaults(options)
         self._places = projects.list_places(connection, project.id)
         self._told: str | None = None
-        self._taken = Taken(make_id(Prefix.BATCH))
+        self._taken = Taken(batch_id or make_id(Prefix.BATCH))
         self._waiting: list[PlannedTask] = []
         # Whether a media is this project's, for those that were asked for.
         self._media: dict[str, bool] = {}
@@ -127,7 +132,9 @@ class Intake:
         if self._options.dry_run:
             savepoint.rollback()
             return taken
-        self._write()
+        if self._told is not None:
+            self._ensure_secret()
+        self._write(taken)
         savepoint.commit()
         return taken
 
@@ -265,10 +272,8 @@ class Intake:
             param=first.param,
         )
 
-    def _write(self) -> None:
-        options, taken = self._options, self._taken
-        if self._told is not None:
-            self._ensure_secret()
+    def _create(self, taken: Taken) -> None:
+        options = self._options
         batches.create(
             self._connection,
             self._project.id,

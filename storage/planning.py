@@ -44,7 +44,7 @@ class Planner:
             told = self.check_receiver(order.webhook_url, "webhook_url")
             order = replace(order, webhook_url=told)
         if asked.headers:
-            order = replace(order, sealed_headers=self._seal_headers(asked.url, asked.headers))
+            order = replace(order, sealed_headers=self.seal_headers(asked.url, asked.headers))
         return order
 
     def change_headers(
@@ -61,14 +61,16 @@ class Planner:
             FieldInvalid: as for :meth:`make_order`.
         """
         if are_given:
-            return self._seal_headers(url, headers)
+            return self.seal_headers(url, headers)
         old, new = parse_order_url(before.url), parse_order_url(url)
         is_same = (
             isinstance(old, SourceUrl) and isinstance(new, SourceUrl) and old.origin == new.origin
         )
         return before.sealed_headers if is_same else None
 
-    def check_connection(self, project: Project, found: SourceUrl | ObjectUrl) -> None:
+    def check_connection(
+        self, project: Project, found: SourceUrl | ObjectUrl, param: str = "url"
+    ) -> None:
         """Make sure that a project may read a URL that names an object.
 
         Raises:
@@ -80,7 +82,7 @@ class Planner:
             return
         if find_connection(self._settings.s3_sources, project.id, found) is None:
             raise FieldInvalid(
-                "'url' names nothing that a connection of this project reads.", param="url"
+                f"'{param}' names nothing that a connection of this project reads.", param=param
             )
 
     def plan_name(
@@ -143,14 +145,22 @@ class Planner:
             )
         return str(parsed)
 
-    def _seal_headers(self, url: str, headers: Mapping[str, str] | None) -> bytes | None:
+    def seal_headers(
+        self, url: str, headers: Mapping[str, str] | None, param: str = "headers"
+    ) -> bytes | None:
+        """Return headers for a source as they are kept; None where there are none.
+
+        Raises:
+            FieldInvalid: they cannot be sealed, or the source takes none.
+        """
         if not headers:
             return None
         if not isinstance(parse_order_url(url), SourceUrl):
-            raise FieldInvalid("'headers' go to http and https URLs alone.", param="headers")
+            raise FieldInvalid(f"'{param}' go to http and https URLs alone.", param=param)
         if not self._sealer.can_seal:
             raise FieldInvalid(
-                "'headers' cannot be kept safe here: the operator has set no HEADRACE_SECRET_KEYS.",
-                param="headers",
+                f"'{param}' cannot be kept safe here: the operator has set no "
+                "HEADRACE_SECRET_KEYS.",
+                param=param,
             )
         return self._sealer.seal(dump_headers(headers))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from ingest.batch_jobs import JobKind
 from ingest.config import Settings
 from ingest.logs import configure_logging, get_logger
 from ingest.outlets import parse_ports
@@ -19,6 +20,7 @@ from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
+from workers.batch_jobs import MOST_JOBS, JobKeeper
 from workers.broker import create_celery
 from workers.buffers import BufferPool
 from workers.connections import SourceBuckets
@@ -26,10 +28,12 @@ from workers.consuming import consume
 from workers.digests import find_digests
 from workers.egress import Egress, Policy
 from workers.leases import LeaseKeeper
+from workers.list_loading import ListLoader
 from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, Prober, build_prober
+from workers.shutdown import HAND_BACK_S
 from workers.tasks import register_ingest
 
 
@@ -51,6 +55,14 @@ def run_worker(settings: Settings) -> None:
     if not find_digests().can_resume:
         get_logger(__name__).warning("worker.cannot_resume")
     tools.leases.start()
+    jobs = _build_jobs(tools, worker)
+    jobs.start()
+
+    def hand_back(timeout_s: float) -> bool:
+        # The shorter list first: it waits for nothing but a transaction.
+        jobs_let_go = jobs.stop(timeout_s / 3)
+        return tools.leases.hand_back(timeout_s * 2 / 3) and jobs_let_go
+
     try:
         consume(
             app,
@@ -59,9 +71,10 @@ def run_worker(settings: Settings) -> None:
             name=worker,
             threads=settings.worker_slots,
             grace_s=settings.shutdown_grace_s,
-            hand_back=tools.leases.hand_back,
+            hand_back=hand_back,
         )
     finally:
+        jobs.stop(HAND_BACK_S)
         tools.leases.stop()
         for executor in (tools.readers, tools.senders):
             executor.shutdown(wait=False, cancel_futures=True)
@@ -70,6 +83,20 @@ def run_worker(settings: Settings) -> None:
         tools.sources.close()
         tools.signals.close()
         tools.database.close()
+
+
+def _build_jobs(tools: Tools, worker: str) -> JobKeeper:
+    loader = ListLoader(
+        tools.database,
+        tools.signals,
+        tools.settings,
+        tools.sealer,
+        tools.egress,
+        tools.sources,
+    )
+    return JobKeeper(
+        tools.database, tools.signals, tools.settings, worker, {JobKind.LOAD: loader.load}
+    )
 
 
 def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -> Tools:
@@ -83,7 +110,8 @@ def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -
         ConfigError: ffprobe or the S3 endpoint is not usable.
     """
     slots = settings.worker_slots
-    database = Database(settings.sqlalchemy_url, pool_size=slots + 1)
+    # The keepers of leases and of jobs, and each of those.
+    database = Database(settings.sqlalchemy_url, pool_size=slots + 2 + MOST_JOBS)
     redis = Signals(settings.redis_url.get_secret_value())
     models = make_models()
     buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)

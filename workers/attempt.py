@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from ingest.config import Settings
 from ingest.model import Lease
-from ingest.share_links import find_direct_url
-from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
+from ingest.urls import ObjectUrl, SourceUrl
 from storage.objects.store import ObjectStore
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import Signals
+from workers.asking import find_source_url
 from workers.buffers import BufferPool
 from workers.checkpoints import Checkpoints
 from workers.connections import SourceBucket, SourceBuckets
@@ -88,11 +88,10 @@ class Attempt:
 
 def begin_attempt(tools: Tools, held: HeldLease) -> Attempt:
     """Return the attempt that a fresh lease stands for."""
-    url = parse_order_url(held.lease.task.order.url)
     return Attempt(
         tools,
         held,
-        find_direct_url(url) if isinstance(url, SourceUrl) else url,
+        find_source_url(held.lease.task.order.url),
         Placement(tools.store, tools.database, held.lease),
         Checkpoints(
             tools.database,

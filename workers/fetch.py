@@ -58,6 +58,7 @@ class Source:
         size_bytes: the announced length of the whole file, or None.
         etag: the strong ETag, or None: what another attempt needs to go on from here.
         dispositions: every Content-Disposition that was sent, as it was sent.
+        content_type: as it was sent, or None.
         ranged: whether the source answers ranges.
         reading_s: seconds spent waiting for the source so far.
         resumed_from: where in the file the body began; 0 unless a rest was asked for and came.
@@ -79,6 +80,7 @@ class Source:
         self.size_bytes = head.size_bytes
         self.etag = head.etag
         self.dispositions = answer.list_header("Content-Disposition")
+        self.content_type = answer.headers.get("Content-Type")
         self.ranged = head.ranged
         self.resumed_from = head.first_byte
         self.received_bytes = head.first_byte

@@ -29,47 +29,28 @@ T = TypeVar("T")
 _WRITE_EVERY_S = 0.5
 
 
-class HeldLease:
-    """One attempt's lease as its own thread sees it.
+class Hold:
+    """A lease as the thread sees it that works under it.
 
     Args:
-        lease: what was claimed.
         clock: seconds, never running backwards.
         good_until: when the lease runs out by that clock unless it is extended.
     """
 
-    def __init__(self, lease: Lease, clock: Callable[[], float], good_until: float) -> None:
-        self.lease = lease
+    def __init__(self, clock: Callable[[], float], good_until: float) -> None:
         self.good_until = good_until
         self._clock = clock
-        self._began = clock()
         self._lost = threading.Event()
         self._at_loss: Callable[[], None] = lambda: None
-        self._transferred_bytes = 0
-        self._copied = False
-        self._total_bytes: int | None = None
-        self._told_tenths = 0
 
     def check(self) -> None:
-        """Make sure that this attempt may still write.
+        """Make sure that the holder may still write.
 
         Raises:
-            LeaseLost: another attempt has the task, or may have it.
+            LeaseLost: another has the lease, or may have it.
         """
         if self._lost.is_set() or self._clock() > self.good_until:
             raise LeaseLost("The lease ran out or was taken over.")
-
-    def report(
-        self, transferred_bytes: int, total_bytes: int | None, *, copied: bool = False
-    ) -> None:
-        """Note how far the attempt is; told to others at the next heartbeat.
-
-        Args:
-            copied: whether the store copies the bytes, so that none of them passes here.
-        """
-        self._copied = copied
-        self._total_bytes = total_bytes
-        self._transferred_bytes = transferred_bytes
 
     def lose(self) -> None:
         """Mark the lease as lost; may be called from any thread, and again."""
@@ -90,6 +71,37 @@ class HeldLease:
             yield
         finally:
             self._at_loss = lambda: None
+
+
+class HeldLease(Hold):
+    """One attempt's lease as its own thread sees it.
+
+    Args:
+        lease: what was claimed.
+        clock: seconds, never running backwards.
+        good_until: when the lease runs out by that clock unless it is extended.
+    """
+
+    def __init__(self, lease: Lease, clock: Callable[[], float], good_until: float) -> None:
+        super().__init__(clock, good_until)
+        self.lease = lease
+        self._began = clock()
+        self._transferred_bytes = 0
+        self._copied = False
+        self._total_bytes: int | None = None
+        self._told_tenths = 0
+
+    def report(
+        self, transferred_bytes: int, total_bytes: int | None, *, copied: bool = False
+    ) -> None:
+        """Note how far the attempt is; told to others at the next heartbeat.
+
+        Args:
+            copied: whether the store copies the bytes, so that none of them passes here.
+        """
+        self._copied = copied
+        self._total_bytes = total_bytes
+        self._transferred_bytes = transferred_bytes
 
     def write(self, database: Database, action: Callable[[Connection], T]) -> T:
         """Do something in one transaction, again and again while the database is silent.

@@ -2,8 +2,7 @@
 
 Invariants: what redirects led to is asked again first, and the task's own URL where that is
 refused, since an address that was handed out may have ended; the order's headers go where
-:mod:`workers.fetch` lets them, and nowhere else later; an object is asked for by an address
-that is signed for that one request, and no redirect of its store is followed; all requests of one
+:mod:`workers.asking` and :mod:`workers.fetch` let them, and nowhere else later; all requests of one
 attempt share one time limit; an attempt opens no more connections than its share of the host's
 ``host_limit``, by the last word from the database. That is asked for every two seconds, and a
 request that runs is not cut off: for so long, after other attempts have begun, a host may have more
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from ingest.config import Settings
 from ingest.errors import (
@@ -29,13 +27,13 @@ from ingest.errors import (
 )
 from ingest.model import Lease
 from ingest.signed_urls import find_host
-from ingest.source_headers import load_headers
-from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
+from ingest.urls import ObjectUrl, SourceUrl
 from storage.records import lookups
 from workers.answers import Resume
+from workers.asking import Asker, open_headers
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
-from workers.fetch import Limits, Source, open_source
+from workers.fetch import Limits, Source
 from workers.reading import Splitting
 from workers.stream import Stream
 from workers.watchdog import Cancellation
@@ -66,7 +64,14 @@ class Opener:
         self._cancellation = cancellation
         self._limits = _make_limits(attempt.tools.settings, attempt.lease)
         self.deadline = self._tools.clock() + self._limits.total_timeout_s
-        self._headers = _open_headers(attempt)
+        order = attempt.lease.task.order
+        self._headers = open_headers(attempt.tools.sealer, order.url, order.sealed_headers)
+        self._asker = Asker(
+            self._tools.egress,
+            self._tools.sources,
+            attempt.lease.task.project_id,
+            self._tools.clock,
+        )
         self._led_to: SourceUrl | ObjectUrl = attempt.url
         self._led_headers = self._headers
         self._most = 1
@@ -130,16 +135,9 @@ class Opener:
         resume: Resume | None,
         cancellation: Cancellation,
     ) -> Source:
-        egress, limits = self._tools.egress, self._limits
-        if isinstance(url, ObjectUrl):
-            bucket = self._tools.sources.find(self._attempt.lease.task.project_id, url)
-            egress, url = bucket.egress, bucket.sign(url.key)
-            limits = replace(limits, max_redirects=0)
-        return open_source(
-            egress,
+        return self._asker.ask(
             url,
-            limits,
-            self._tools.clock,
+            self._limits,
             headers=headers,
             resume=resume,
             cancellation=cancellation,
@@ -165,19 +163,6 @@ class Opener:
             share = settings.host_limit // max(1, running)
             self._most = max(1, min(settings.source_connections, share))
         return self._most
-
-
-def _open_headers(attempt: Attempt) -> Mapping[str, str]:
-    order = attempt.lease.task.order
-    if order.sealed_headers is None:
-        return {}
-    asked, url = parse_order_url(order.url), attempt.url
-    # Of a share link, the file behind it is asked for at once, which may be elsewhere.
-    if not (
-        isinstance(asked, SourceUrl) and isinstance(url, SourceUrl) and asked.origin == url.origin
-    ):
-        return {}
-    return load_headers(attempt.tools.sealer.open(order.sealed_headers))
 
 
 def _make_limits(settings: Settings, lease: Lease) -> Limits:

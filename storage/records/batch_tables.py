@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     String,
     Table,
@@ -43,6 +45,13 @@ batches = Table(
     Column("webhook_url", String),
     # How many of its tasks may be in flight; null means any number.
     Column("concurrency", Integer),
+    # Where its list is, without the query; null where it was sent.
+    Column("source_url", String),
+    # It makes nothing: its counts are of sources that were asked.
+    Column("dry_run", Boolean, nullable=False, server_default=text("false")),
+    # Why its list cannot be read, at the last try or for good. Not `error`: claims of the version
+    # before read that of `tasks` beside this table.
+    Column("list_error", _Json),
     # Of its list: rows that became tasks, and rows that were refused.
     Column("total", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
@@ -93,4 +102,50 @@ batch_rejects = Table(
     # As it was written, cut short; null where the row could not be read.
     Column("url", String),
     Column("error", _Json, nullable=False),
+)
+
+# What a worker has to do for a batch before it goes on: read its list, ask its sources. The row is
+# gone once that is done, and the secrets with it.
+batch_jobs = Table(
+    "batch_jobs",
+    metadata,
+    Column("batch_id", String, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("project_id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    # Of a list to be read: where it is, how it is written, and what was asked for with it.
+    Column("url", String),
+    Column("form", String),
+    Column("options", _Json),
+    # For the list's source, and those of `defaults` for its items.
+    Column("sealed_headers", LargeBinary),
+    Column("sealed_item_headers", LargeBinary),
+    # The fencing token of who works at it, and how many of them are charged.
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("worker", String),
+    # By the database's clock; null while nobody works at it.
+    Column("lease_until", DateTime(timezone=True)),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("created", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("batch_jobs_due_idx", "next_attempt_at"),
+)
+
+# Rows of a dry run whose sources are asked, and what they answered.
+batch_sources = Table(
+    "batch_sources",
+    metadata,
+    Column("batch_id", String, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("url", String, nullable=False),
+    Column("source_host", String, nullable=False),
+    Column("max_bytes", BigInteger),
+    Column("sealed_headers", LargeBinary),
+    Column("status", String, nullable=False, server_default=text("'pending'")),
+    # What the source said, or was seen to be.
+    Column("type", String),
+    Column("size_bytes", BigInteger),
+    Column("etag", String),
+    Column("last_modified", String),
+    Column("ranged", Boolean),
+    Column("error", _Json),
 )

@@ -15,10 +15,12 @@ from sqlalchemy import (
     String,
     bindparam,
     case,
+    delete,
     func,
     insert,
     select,
     text,
+    true,
     update,
 )
 
@@ -34,8 +36,9 @@ from ingest.errors import Failure
 from ingest.events import EventType
 from ingest.model import JsonObject, Page
 from storage.records import outbox
-from storage.records.batch_tables import batch_rejects, batches
+from storage.records.batch_tables import batch_jobs, batch_rejects, batches
 from storage.records.listing import Window, read_page
+from storage.records.lookups import to_failure
 
 # Shown with a batch; all of them are in its results.
 SHOWN_REJECTS = 100
@@ -75,6 +78,32 @@ class NewBatch:
     concurrency: int | None
 
 
+def create_loading(
+    connection: Connection,
+    project_id: str,
+    batch_id: str,
+    asked: NewBatch,
+    *,
+    source_url: str,
+    dry_run: bool,
+    request_id: str,
+) -> None:
+    """Write a batch down whose list is still to be read. Nothing is told of it until it is."""
+    connection.execute(
+        insert(batches).values(
+            id=batch_id,
+            project_id=project_id,
+            **{name: getattr(asked, name) for name in NewBatch.__slots__},
+            status=BatchStatus.LOADING,
+            source_url=source_url,
+            dry_run=dry_run,
+            total=0,
+            rejected=0,
+            request_id=request_id,
+        )
+    )
+
+
 def create(
     connection: Connection,
     project_id: str,
@@ -101,20 +130,26 @@ def create(
             request_id=request_id,
         )
     )
-    if rejects:
-        connection.execute(
-            insert(batch_rejects),
-            [
-                {
-                    "batch_id": batch_id,
-                    "line": one.line,
-                    "url": one.url,
-                    "error": {**asdict(one.error), "param": one.param},
-                }
-                for one in rejects
-            ],
-        )
+    keep_rejects(connection, batch_id, rejects)
     outbox.tell_batch(connection, EventType.BATCH_CREATED, batch_id)
+
+
+def keep_rejects(connection: Connection, batch_id: str, rejects: Sequence[Reject]) -> None:
+    """Write down rows of a batch's list that became no tasks."""
+    if not rejects:
+        return
+    connection.execute(
+        insert(batch_rejects),
+        [
+            {
+                "batch_id": batch_id,
+                "line": one.line,
+                "url": one.url,
+                "error": {**asdict(one.error), "param": one.param},
+            }
+            for one in rejects
+        ],
+    )
 
 
 def get(connection: Connection, project_id: str, batch_id: str) -> Batch | None:
@@ -165,11 +200,23 @@ def resume(connection: Connection, project_id: str, batch_id: str) -> bool:
 def cancel(connection: Connection, project_id: str, batch_id: str) -> bool:
     """Let no more tasks of a batch begin, and have all that are open cancelled.
 
+    What reads its list, or asks its sources, comes to nothing.
+
     Returns:
         Whether it was there and could be cancelled.
     """
-    values = {"status": BatchStatus.CANCELLED, "retry_after": None}
-    return _decide(connection, project_id, batch_id, "cancel", values)
+    open_rows = batches.c.total - batches.c.complete - batches.c.failed
+    values = {
+        "status": BatchStatus.CANCELLED,
+        "retry_after": None,
+        # Of a dry run there are no tasks to be waited for.
+        "cancelled": case((batches.c.dry_run, open_rows), else_=batches.c.cancelled),
+        "finished": case((batches.c.dry_run, func.now()), else_=batches.c.finished),
+    }
+    if not _decide(connection, project_id, batch_id, "cancel", values):
+        return False
+    connection.execute(delete(batch_jobs).where(batch_jobs.c.batch_id == batch_id))
+    return True
 
 
 def retry(connection: Connection, project_id: str, batch_id: str) -> bool:
@@ -211,6 +258,10 @@ def to_batch(row: Row[tuple[object, ...]]) -> Batch:
         created=row.created,
         finished=row.finished,
         updated=row.updated,
+        source_url=row.source_url,
+        # Events of before have no word of it.
+        dry_run=bool(row.dry_run),
+        error=to_failure(row.list_error),
     )
 
 
@@ -265,6 +316,8 @@ def _decide(
                 batches.c.id == batch_id,
                 batches.c.project_id == project_id,
                 batches.c.status.in_(DECISIONS[decision]),
+                # A dry run has no tasks to be paused or retried.
+                true() if decision == "cancel" else ~batches.c.dry_run,
             )
             .values(**values, updated=func.now())
         ).rowcount

@@ -64,6 +64,17 @@ def ensure_project(connection: Connection, name: str = "default", key_prefix: st
     return _to_project(connection.execute(select(projects).where(projects.c.name == name)).one())
 
 
+def get(connection: Connection, project_id: str) -> Project:
+    """Return the project of this id.
+
+    Raises:
+        NoResultFound: there is none.
+    """
+    return _to_project(
+        connection.execute(select(projects).where(projects.c.id == project_id)).one()
+    )
+
+
 def is_place_of_another(connection: Connection, project_id: str, object_key: str) -> bool:
     """Return whether a key lies under the prefix of another project than this one.
 

@@ -53,7 +53,11 @@ _FOLD = text(f"""
     )
     SELECT coalesce(sum(notes), 0) FROM summed
 """)  # noqa: S608 - constants
-_ALL_ENDED = "finished IS NULL AND retry_after IS NULL AND complete + failed + cancelled >= total"
+# A list that is still read has no tasks yet, and a dry run never has any.
+_ALL_ENDED = (
+    "finished IS NULL AND retry_after IS NULL AND complete + failed + cancelled >= total"
+    f" AND status <> '{BatchStatus.LOADING}' AND NOT dry_run"
+)
 _HOLD_ENDED = text(f"""
     SELECT id FROM batches WHERE {_ALL_ENDED} ORDER BY id FOR UPDATE SKIP LOCKED
 """)  # noqa: S608 - constants

@@ -49,3 +49,8 @@ def read_results(api: Api, batch: JsonDict) -> list[JsonDict]:
         {name: "" if value is None else str(value) for name, value in row.items()} for row in rows
     ]
     return rows
+
+
+def order_list(api: Api, source_url: str, **options: object) -> JsonDict:
+    """Have a list read from a URL; return the batch."""
+    return read_object(api.post("/batches", {"source_url": source_url, **options}), 202)
