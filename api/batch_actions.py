@@ -83,6 +83,10 @@ def _decide(
     with services.database.transaction() as connection:
         before = find_batch(connection, project, batch_id)
         if not decide(connection, project.id, batch_id):
+            if before.dry_run and before.finished is None:
+                raise ConflictError(
+                    "The batch is a dry run; it has no tasks, and can be cancelled."
+                )
             takes = " or ".join(sorted(DECISIONS[decision]))
             raise ConflictError(f"The batch is {before.status}; this takes one that is {takes}.")
         batch = find_batch(connection, project, batch_id)

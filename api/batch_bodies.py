@@ -40,6 +40,7 @@ class BatchQuery(BaseModel):
 
     on_error: Literal["continue", "abort"] | None = Field(None, description="As in a JSON body.")
     dry_run: bool | None = Field(None, description="As in a JSON body.")
+    check_sources: bool | None = Field(None, description="As in a JSON body.")
     concurrency: _Number | None = Field(None, description="As in a JSON body.")
     priority: _Number | None = Field(None, description="As in a JSON body.")
     ref: str | None = Field(None, description="As in a JSON body.")
@@ -144,6 +145,9 @@ def _take_source(fields: dict[str, object], *, has_items: bool) -> ListSource | 
 
 def _check(fields: Mapping[str, object]) -> BatchOptions:
     try:
-        return BatchOptions.model_validate(fields)
+        options = BatchOptions.model_validate(fields)
     except ValidationError as error:
         raise explain_invalid(error) from None
+    if options.check_sources and not options.dry_run:
+        raise FieldInvalid("'check_sources' goes with 'dry_run'.", param="check_sources")
+    return options

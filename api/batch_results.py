@@ -10,7 +10,7 @@ import csv
 import heapq
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from apiflask import APIBlueprint
 from flask import Response, stream_with_context
@@ -24,7 +24,8 @@ from api.services import Services, get_services
 from ingest.batches import Batch, Reject
 from ingest.errors import RateLimited
 from ingest.resources import show_time_or_none
-from storage.records import batches
+from storage.records import batch_checks, batches
+from storage.records.batch_checks import CheckedRow
 from storage.records.batch_loading import find_beginning
 from storage.records.results import Result, read_results
 
@@ -37,7 +38,13 @@ _COLUMNS = (
     "error_message", "finished", "file_id", "file_url", "kind", "type", "filesize", "checksum",
     "width", "height", "duration",
 )  # fmt: skip
+# Of a dry run.
+_CHECK_COLUMNS = (
+    "line", "status", "url", "error_code", "error_message", "retryable", "type", "filesize",
+    "ranges", "etag", "last_modified",
+)  # fmt: skip
 _Row = Mapping[str, object]
+_Columns = Sequence[str]
 
 
 @blueprint.get("/batches/<batch_id>/results.csv")
@@ -67,7 +74,10 @@ def read_ndjson(batch_id: str) -> Response:
 
 
 def _stream(
-    batch_id: str, suffix: str, content_type: str, write: Callable[[Iterator[_Row]], Iterator[str]]
+    batch_id: str,
+    suffix: str,
+    content_type: str,
+    write: Callable[[_Columns, Iterator[_Row]], Iterator[str]],
 ) -> Response:
     services = get_services()
     with services.database.transaction() as connection:
@@ -75,13 +85,15 @@ def _stream(
     # Whoever reads slowly holds a thread, and some are to be left for those who only ask.
     if not services.waiters.acquire(blocking=False):
         raise RateLimited("As many downloads run here as may; ask again.", retry_after_s=5)
+    columns = _CHECK_COLUMNS if batch.dry_run else _COLUMNS
+    taken = _read_checked if batch.dry_run else _read_tasks
     rows = (
-        row
+        {**dict.fromkeys(columns), **row}
         for _, row in heapq.merge(
-            _read_tasks(services, batch), _read_rejects(services, batch), key=lambda pair: pair[0]
+            taken(services, batch), _read_rejects(services, batch), key=lambda pair: pair[0]
         )
     )
-    response = Response(stream_with_context(write(rows)), content_type=content_type)
+    response = Response(stream_with_context(write(columns, rows)), content_type=content_type)
     response.call_on_close(services.waiters.release)
     response.headers["Content-Disposition"] = f'attachment; filename="{batch.id}.{suffix}"'
     return response
@@ -96,6 +108,17 @@ def _read_tasks(services: Services, batch: Batch) -> Iterator[tuple[int, _Row]]:
         if len(found) < _ROWS_AT_ONCE:
             return
         after = found[-1].task_id
+
+
+def _read_checked(services: Services, batch: Batch) -> Iterator[tuple[int, _Row]]:
+    after = 0
+    while True:
+        with services.database.transaction() as connection:
+            found = batch_checks.list_checked(connection, batch.id, after, _ROWS_AT_ONCE)
+        yield from ((one.answer.line, _show_checked(one)) for one in found)
+        if len(found) < _ROWS_AT_ONCE:
+            return
+        after = found[-1].answer.line
 
 
 def _read_rejects(services: Services, batch: Batch) -> Iterator[tuple[int, _Row]]:
@@ -113,7 +136,6 @@ def _show_result(services: Services, result: Result) -> _Row:
     file = None if result.file is None else show(services, result.file)
     error = result.error
     shown: dict[str, object] = {
-        **dict.fromkeys(_COLUMNS),
         "line": result.line,
         "status": result.status.value,
         "url": result.url,
@@ -134,9 +156,25 @@ def _show_result(services: Services, result: Result) -> _Row:
     return shown
 
 
+def _show_checked(row: CheckedRow) -> _Row:
+    answer, error = row.answer, row.answer.error
+    return {
+        "line": answer.line,
+        "status": row.status,
+        "url": row.url,
+        "error_code": None if error is None else error.code,
+        "error_message": None if error is None else error.message,
+        "retryable": None if error is None else error.retryable,
+        "type": answer.type,
+        "filesize": answer.size_bytes,
+        "ranges": answer.ranged,
+        "etag": answer.etag,
+        "last_modified": answer.last_modified,
+    }
+
+
 def _show_reject(reject: Reject) -> _Row:
     return {
-        **dict.fromkeys(_COLUMNS),
         "line": reject.line,
         "status": "rejected",
         "url": reject.url,
@@ -145,9 +183,9 @@ def _show_reject(reject: Reject) -> _Row:
     }
 
 
-def _write_csv(rows: Iterator[_Row]) -> Iterator[str]:
+def _write_csv(columns: _Columns, rows: Iterator[_Row]) -> Iterator[str]:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\r\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(row)
@@ -158,6 +196,8 @@ def _write_csv(rows: Iterator[_Row]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def _write_ndjson(rows: Iterator[_Row]) -> Iterator[str]:
+def _write_ndjson(columns: _Columns, rows: Iterator[_Row]) -> Iterator[str]:
+    # Each row has them all.
+    del columns
     for row in rows:
         yield json.dumps(row, ensure_ascii=False) + "\n"

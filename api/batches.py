@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apiflask import APIBlueprint
 from flask import Response, g
 from sqlalchemy import Connection
@@ -9,7 +11,7 @@ from sqlalchemy import Connection
 from api.admission import admit_list
 from api.answers import BatchAnswer, BatchCheckAnswer, BatchListAnswer, TaskListAnswer
 from api.auth import get_project
-from api.batch_bodies import BatchQuery, open_list
+from api.batch_bodies import AskedBatch, BatchQuery, open_list
 from api.documents import describe
 from api.envelope import build_list, build_object, make_link
 from api.idempotency import find_made, make_renewal, note_made
@@ -27,7 +29,9 @@ from ingest.model import Project
 from ingest.source_headers import dump_headers
 from ingest.urls import parse_order_url
 from storage.batch_intake import Intake
-from storage.records import batch_jobs, batches, lookups
+from storage.check_rows import CheckRows
+from storage.records import batch_checks, batch_jobs, batches, lookups
+from storage.records.batch_loading import PlannedTask
 
 blueprint = APIBlueprint("batches", __name__, tag="Batches")
 blueprint.before_request(admit_list)
@@ -41,7 +45,8 @@ blueprint.before_request(admit_list)
     "A task for each item of a list: a JSON body, NDJSON, CSV with a first line that names the "
     "fields, a URL a line, or a `TsvHttpData-1.0` list. Items that cannot be taken are told with "
     "their line and do not stop the others. With `dry_run` it says what would be made, and makes "
-    "nothing. A list at a `source_url` is read by a worker: the batch is `loading` meanwhile.",
+    "nothing; with `check_sources` too, a worker asks each source for its beginning. A list at a "
+    "`source_url` is read by a worker: the batch is `loading` meanwhile.",
     {200: BatchCheckAnswer, 201: BatchAnswer, 202: BatchAnswer, 400: None, 409: None, 413: None,
      415: None, 422: None, 503: None},
     raises={403: (QuotaExceeded,), 409: (FileExists,)},
@@ -63,8 +68,9 @@ def create(query: BatchQuery) -> Response:
         if asked.source is not None:
             batch = _order_load(services, connection, project, asked.options, asked.source)
             return _show_made(batch)
-        intake = _make_intake(services, connection, project, asked.options)
-        taken = intake.take(asked.rows)
+        if asked.options.check_sources:
+            return _show_made(_order_check(services, connection, project, asked))
+        taken = _make_intake(services, connection, project, asked.options).take(asked.rows)
         if asked.options.dry_run:
             shown = BatchCheckResource(
                 total=taken.total,
@@ -150,6 +156,36 @@ def _show_made(batch: Batch) -> Response:
     return build_object(show_batch(batch), path, status, {"Location": make_link(path)})
 
 
+def _order_check(
+    services: Services, connection: Connection, project: Project, asked: AskedBatch
+) -> Batch:
+    """Write a dry run down whose sources some worker asks.
+
+    Raises:
+        HeadraceError: as for a batch that is made.
+    """
+    options = asked.options
+    with CheckRows() as rows:
+        intake = _make_intake(services, connection, project, options, rows.note)
+        taken = intake.take(asked.rows)
+        batches.create_check(
+            connection,
+            project.id,
+            taken.batch_id,
+            batches.NewBatch(
+                options.ref, options.metadata, options.webhook_url, options.concurrency
+            ),
+            total=taken.total,
+            rejects=taken.rejects,
+            rejected=taken.rejected,
+            request_id=g.request_id,
+        )
+        batch_checks.order(connection, project.id, taken.batch_id, rows.read())
+    note_made(connection, taken.batch_id)
+    get_logger(__name__).info("batch.check_ordered", batch_id=taken.batch_id, sources=taken.total)
+    return find_batch(connection, project, taken.batch_id)
+
+
 def _order_load(
     services: Services,
     connection: Connection,
@@ -202,7 +238,11 @@ def _order_load(
 
 
 def _make_intake(
-    services: Services, connection: Connection, project: Project, options: BatchOptions
+    services: Services,
+    connection: Connection,
+    project: Project,
+    options: BatchOptions,
+    note: Callable[[PlannedTask], object] | None = None,
 ) -> Intake:
     settings = services.settings
     return Intake(
@@ -211,8 +251,9 @@ def _make_intake(
         project,
         options,
         request_id=g.request_id,
-        most_rows=settings.batch_max_rows,
+        most_rows=settings.find_most_rows(asks_sources=options.check_sources),
         max_attempts=settings.max_attempts,
         ensure_secret=lambda: ensure_project_secret(services, connection, project),
         keep_alive=make_renewal(),
+        note=note,
     )

@@ -50,6 +50,10 @@ class BatchOptions(Strict):
         "them is taken.",
     )
     dry_run: bool = Field(default=False, description="Check all items, and make nothing.")
+    check_sources: bool = Field(
+        default=False,
+        description="With `dry_run`: each source is asked for its beginning, too, by a worker.",
+    )
     concurrency: int | None = Field(
         None, ge=1, le=_MOST_AT_ONCE, description="How many of its tasks run at once at most."
     )

@@ -188,6 +188,15 @@ class Settings(BaseSettings):
     batch_max_bytes: int = Field(
         256 * MIB, ge=1024, le=4096 * MIB, description="Bytes that the list of a batch may have"
     )
+    check_max_rows: int = Field(
+        10_000, ge=1, le=1_000_000, description="Rows of a list whose sources a dry run may ask"
+    )
+    check_connections: int = Field(
+        16, ge=1, le=256, description="Sources that one such dry run asks at once"
+    )
+    check_timeout_s: float = Field(
+        3600, gt=0, description="Limit for all sources of one such dry run together"
+    )
 
     part_bytes: int = Field(
         8 * MIB, ge=MIN_PART_BYTES, le=512 * MIB, description="Size of an upload part"
@@ -395,6 +404,12 @@ class Settings(BaseSettings):
         if self.s3_addressing is Addressing.AUTO:
             return self.s3_endpoint is not None
         return self.s3_addressing is Addressing.PATH
+
+    def find_most_rows(self, *, asks_sources: bool) -> int:
+        """Return how many rows a list may have; fewer where each of its sources is asked."""
+        if asks_sources:
+            return min(self.check_max_rows, self.batch_max_rows)
+        return self.batch_max_rows
 
     def is_read_by_connection(self, key: str) -> bool:
         """Return whether a connection to the bucket that files land in reads this key."""

@@ -66,6 +66,7 @@ class Intake:
         keep_alive: called each second or so; what it raises ends the intake.
         batch_id: of a batch that is there already; a new one without.
         write: writes down what came of the list; without it, a new batch.
+        note: called with each row that becomes a task, of a dry run too.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Intake:
         keep_alive: Callable[[], object] = lambda: None,
         batch_id: str | None = None,
         write: Callable[[Taken], None] | None = None,
+        note: Callable[[PlannedTask], object] | None = None,
     ) -> None:
         self._connection = connection
         self._planner = planner
@@ -93,6 +95,7 @@ class Intake:
         self._ensure_secret = ensure_secret
         self._keep_alive = keep_alive
         self._write = write or self._create
+        self._note = note
         self._spoke_at = time.monotonic()
         self._defaults = _list_defaults(options)
         self._places = projects.list_places(connection, project.id)
@@ -211,6 +214,10 @@ class Intake:
                 self._connection, self._project.id, self._taken.batch_id, self._request_id, waiting
             )
             self._taken.total += len(waiting) - len(taken)
+            if self._note is not None:
+                for row in waiting:
+                    if row.line not in taken:
+                        self._note(row)
             waiting = self._rename([row for row in waiting if row.line in taken])
             if not waiting:
                 return

@@ -81,9 +81,8 @@ class Planner:
         if not isinstance(found, ObjectUrl):
             return
         if find_connection(self._settings.s3_sources, project.id, found) is None:
-            raise FieldInvalid(
-                f"'{param}' names nothing that a connection of this project reads.", param=param
-            )
+            refusal = "'url' names nothing that a connection of this project reads."
+            raise FieldInvalid(refusal.replace("url", param, 1), param=param)
 
     def plan_name(
         self, project: Project, order: Order, is_place_of_another: Callable[[str], bool]

@@ -77,12 +77,15 @@ class Head:
     ranged: bool
 
 
-def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
+def judge_answer(
+    answer: Answer, resume: Resume | None, now: datetime, *, head_bytes: int | None = None
+) -> Head:
     """Judge the head of an answer that is no redirect.
 
     Args:
         resume: what was asked for; None is the whole file.
         now: by the clock on the wall, to understand dates.
+        head_bytes: of the whole file, how much of its beginning was asked for; None is all.
 
     Raises:
         SourceChanged: the rest was asked for, and this is not it.
@@ -104,6 +107,9 @@ def judge_answer(answer: Answer, resume: Resume | None, now: datetime) -> Head:
             refusal = SourceInvalid if resume is None else SourceChanged
             raise refusal("The source sent a part of the file as if it were the whole.")
         return Head(0, length, etag, length, ranged=False)
+    if resume is None and head_bytes is not None:
+        end, size = _read_beginning(answer, length, head_bytes)
+        return Head(0, size, etag, end, ranged=True)
     if resume is None:
         total = _read_range_total(answer, length)
         return Head(0, total, etag, total, ranged=True)
@@ -162,6 +168,20 @@ def _read_range_total(answer: Answer, length: int | None) -> int:
     if first != 0 or (total != "*" and int(total) != size) or length not in {None, size}:
         raise SourceInvalid("The source answered another range than was asked for.")
     return size
+
+
+def _read_beginning(answer: Answer, length: int | None, head_bytes: int) -> tuple[int, int | None]:
+    """Return where the beginning of a file ends that was asked for, and how long the file is."""
+    found = _match_content_range(answer)
+    if found is None:
+        raise SourceInvalid("The source answered 206 without a Content-Range of its own.")
+    end, size = int(found[2]) + 1, None if found[3] == "*" else int(found[3])
+    expected = {head_bytes} if size is None else {min(head_bytes, size)}
+    # Some send all of the file in a 206, as an ingest asks for it.
+    expected |= set() if size is None else {size}
+    if int(found[1]) != 0 or end not in expected or length not in {None, end}:
+        raise SourceInvalid("The source answered another range than was asked for.")
+    return end, size
 
 
 def _is_whole(answer: Answer, length: int | None) -> bool:

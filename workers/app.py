@@ -34,6 +34,7 @@ from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, Prober, build_prober
 from workers.shutdown import HAND_BACK_S
+from workers.source_checks import SourceChecker
 from workers.tasks import register_ingest
 
 
@@ -86,16 +87,18 @@ def run_worker(settings: Settings) -> None:
 
 
 def _build_jobs(tools: Tools, worker: str) -> JobKeeper:
-    loader = ListLoader(
-        tools.database,
-        tools.signals,
-        tools.settings,
-        tools.sealer,
-        tools.egress,
-        tools.sources,
-    )
+    # A door of its own: a list of ten thousand hosts would push the ingests' idle connections out.
+    egress = Egress(tools.egress.policy, pool_size=4, most_hosts=8)
+    database, settings, sealer = tools.database, tools.settings, tools.sealer
+    loader = ListLoader(database, tools.signals, settings, sealer, egress, tools.sources)
+    checker = SourceChecker(database, settings, sealer, egress, tools.sources)
     return JobKeeper(
-        tools.database, tools.signals, tools.settings, worker, {JobKind.LOAD: loader.load}
+        database,
+        tools.signals,
+        settings,
+        worker,
+        {JobKind.LOAD: loader.load, JobKind.CHECK: checker.check},
+        at_end=egress.close,
     )
 
 
@@ -110,8 +113,8 @@ def build_tools(settings: Settings, worker: str, prober: Prober | None = None) -
         ConfigError: ffprobe or the S3 endpoint is not usable.
     """
     slots = settings.worker_slots
-    # The keepers of leases and of jobs, and each of those.
-    database = Database(settings.sqlalchemy_url, pool_size=slots + 2 + MOST_JOBS)
+    # One for the keepers of leases and of jobs, who are quick.
+    database = Database(settings.sqlalchemy_url, pool_size=slots + 1 + MOST_JOBS)
     redis = Signals(settings.redis_url.get_secret_value())
     models = make_models()
     buffers = BufferPool(slots, settings.parts_in_flight, settings.part_bytes)

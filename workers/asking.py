@@ -65,6 +65,7 @@ class Asker:
         cancellation: Cancellation,
         deadline: float,
         resume: Resume | None = None,
+        head_bytes: int | None = None,
     ) -> Source:
         """Open a source; as :func:`workers.fetch.open_source`.
 
@@ -84,6 +85,7 @@ class Asker:
             self.clock,
             headers=headers,
             resume=resume,
+            head_bytes=head_bytes,
             cancellation=cancellation,
             deadline=deadline,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -34,6 +34,8 @@ from workers.leases import Hold
 
 # Beside the slots; they mostly wait for a source or for the database.
 MOST_JOBS = 4
+# Of these; they may take an hour, and lists must not wait so long.
+_MOST_CHECKS = 2
 
 
 class HeldJob(Hold):
@@ -54,6 +56,7 @@ class JobKeeper:
 
     Args:
         perform: does a job of each kind; what it raises is written down as the job's error.
+        at_end: called when it has stopped.
         clock: seconds, never running backwards.
     """
 
@@ -64,6 +67,7 @@ class JobKeeper:
         settings: Settings,
         worker: str,
         perform: Mapping[JobKind, Callable[[HeldJob], None]],
+        at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -71,6 +75,7 @@ class JobKeeper:
         self._settings = settings
         self._worker = worker
         self._perform = perform
+        self._at_end = at_end
         self._clock = clock
         self._held: set[HeldJob] = set()
         self._let_go = threading.Condition()
@@ -101,7 +106,10 @@ class JobKeeper:
         for one in held:
             one.lose()
         with self._let_go:
-            return self._let_go.wait_for(lambda: not self._held, max(0.0, deadline - self._clock()))
+            left_s = max(0.0, deadline - self._clock())
+            have_let_go = self._let_go.wait_for(lambda: not self._held, left_s)
+        self._at_end()
+        return have_let_go
 
     def beat(self) -> None:
         """Extend all leases once, and begin what there is room for."""
@@ -109,7 +117,9 @@ class JobKeeper:
         while len(self._held) < MOST_JOBS and not self._stopped.is_set():
             asked = self._clock()
             with self._database.transaction() as connection:
-                job = batch_jobs.claim(connection, self._worker, self._settings.lease_s)
+                job = batch_jobs.claim(
+                    connection, self._worker, self._settings.lease_s, self._list_wanted()
+                )
             if job is None:
                 return
             held = HeldJob(job, self._clock, asked + self._settings.lease_s)
@@ -118,6 +128,11 @@ class JobKeeper:
             threading.Thread(
                 target=self._work, args=(held,), name=f"job-{job.batch_id}", daemon=True
             ).start()
+
+    def _list_wanted(self) -> Collection[JobKind]:
+        with self._let_go:
+            checks = sum(one.job.kind is JobKind.CHECK for one in self._held)
+        return tuple(JobKind) if checks < _MOST_CHECKS else (JobKind.LOAD,)
 
     def _extend(self) -> None:
         with self._let_go:
@@ -230,4 +245,4 @@ class JobKeeper:
 def _check_tries(job: Job, max_attempts: int) -> None:
     # Those before this one that came to an end would have ended the batch.
     if job.tries > max_attempts:
-        raise AttemptsExhausted("The worker was lost at each try to read the list.")
+        raise AttemptsExhausted("The worker was lost at each try at the list.")

@@ -80,6 +80,7 @@ def run_beat(settings: Settings) -> None:
     def prune() -> None:
         deliveries.prune()
         sweeper.forget_keys()
+        sweeper.forget_dry_runs()
 
     mover = Mover(database, store, settings)
     batches = BatchFollower(database, signals, settings)

@@ -58,7 +58,6 @@ class Source:
         size_bytes: the announced length of the whole file, or None.
         etag: the strong ETag, or None: what another attempt needs to go on from here.
         dispositions: every Content-Disposition that was sent, as it was sent.
-        content_type: as it was sent, or None.
         ranged: whether the source answers ranges.
         reading_s: seconds spent waiting for the source so far.
         resumed_from: where in the file the body began; 0 unless a rest was asked for and came.
@@ -80,7 +79,6 @@ class Source:
         self.size_bytes = head.size_bytes
         self.etag = head.etag
         self.dispositions = answer.list_header("Content-Disposition")
-        self.content_type = answer.headers.get("Content-Type")
         self.ranged = head.ranged
         self.resumed_from = head.first_byte
         self.received_bytes = head.first_byte
@@ -129,6 +127,10 @@ class Source:
             if not self.ended:
                 self._check_time()
         return filled
+
+    def get_header(self, name: str) -> str | None:
+        """Return a header as it was sent, or None."""
+        return self._answer.headers.get(name)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -186,6 +188,7 @@ def open_source(
     *,
     headers: Mapping[str, str] = _NO_HEADERS,
     resume: Resume | None = None,
+    head_bytes: int | None = None,
     cancellation: Cancellation | None = None,
     deadline: float | None = None,
     now: Callable[[], datetime] = _read_wall_clock,
@@ -198,6 +201,8 @@ def open_source(
             another one they are left behind, and stay so should it lead back.
         resume: asks for the rest of a file only. A source that has another file now, or no ranges,
             sends all of what it has; then ``resumed_from`` is 0 and what was here is worth nothing.
+        head_bytes: asks for so much of the beginning only, of a file that is to be looked at. A
+            source without ranges sends all of it.
         cancellation: ends the wait for the head, and each read of the body. One that was used
             already ends this call at once, so each purpose takes its own.
         deadline: when the download has to be done, by the clock; ``total_timeout_s`` from now
@@ -211,7 +216,7 @@ def open_source(
     """
     cancellation = cancellation or Cancellation()
     deadline = clock() + limits.total_timeout_s if deadline is None else deadline
-    ranging = _make_range_headers(resume)
+    ranging = _make_range_headers(resume, head_bytes)
     for _ in range(limits.max_redirects + 1):
         if clock() > deadline:
             raise explain_lateness(limits)
@@ -224,7 +229,7 @@ def open_source(
                 url = target
                 answer.close()
                 continue
-            head = judge_answer(answer, resume, now())
+            head = judge_answer(answer, resume, now(), head_bytes=head_bytes)
             _judge_size(head.size_bytes, limits)
         except BaseException:
             answer.close()
@@ -233,10 +238,10 @@ def open_source(
     raise SourceInvalid(f"The source redirects more than {limits.max_redirects} times.")
 
 
-def _make_range_headers(resume: Resume | None) -> dict[str, str]:
+def _make_range_headers(resume: Resume | None, head_bytes: int | None) -> dict[str, str]:
     if resume is None:
         # A 206 tells the size and that ranges work; HEAD would break presigned URLs.
-        return {"range": "bytes=0-"}
+        return {"range": f"bytes=0-{'' if head_bytes is None else head_bytes - 1}"}
     last = "" if resume.until is None else resume.until - 1
     return {"range": f"bytes={resume.from_byte}-{last}", "if-range": resume.etag}
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from ingest.batch_jobs import Job
-from ingest.batch_requests import BatchDefaults, BatchOptions
+from ingest.batch_requests import BatchOptions
 from ingest.complaints import explain_invalid
 from ingest.config import Settings
 from ingest.disposition import find_source_name
@@ -30,9 +30,11 @@ from ingest.logs import get_logger
 from ingest.source_headers import load_headers
 from ingest.urls import parse_order_url
 from storage.batch_intake import Intake, Taken
+from storage.check_rows import CheckRows
 from storage.planning import Planner
 from storage.project_secrets import ensure_project_secret
-from storage.records import batch_jobs, projects
+from storage.records import batch_checks, batch_jobs, projects
+from storage.records.batch_loading import PlannedTask
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import Signals
@@ -90,18 +92,22 @@ class ListLoader:
             form = self._fetch(held, kept)
             get_logger(__name__).info("list.fetched", format=form.value, bytes=kept.tell())
             kept.seek(0)
-            options, rows = _read_list(self._open_options(job), kept, form)
-            with self._database.transaction() as connection:
-                taken = self._take(connection, held, options, rows)
+            options, rows = read_list(self._open_options(job), kept, form)
+            with CheckRows() as asked, self._database.transaction() as connection:
+                note = asked.note if options.check_sources else None
+                taken = self._take(connection, held, options, rows, note)
                 done = batch_jobs.finish_load(
                     connection,
                     job,
                     total=taken.total,
                     rejects=taken.rejects,
                     rejected=taken.rejected,
+                    is_over=options.dry_run and not options.check_sources,
                 )
                 if not done:
                     raise LeaseLost("The batch was cancelled, or another worker reads its list.")
+                if options.check_sources:
+                    batch_checks.order(connection, job.project_id, job.batch_id, asked.read())
         get_logger(__name__).info("batch.created", tasks=taken.total, rejected=taken.rejected)
         with suppress(RedisUnavailable):
             self._signals.nudge()
@@ -124,7 +130,7 @@ class ListLoader:
             find_source_name(source.dispositions, source.url.path),
             parse_order_url(job.url or "").path,
         ]
-        return find_form(job.form, source.content_type, names, head)
+        return find_form(job.form, source.get_header("Content-Type"), names, head)
 
     def _open(self, job: Job, cancellation: Cancellation) -> Source:
         url, settings = job.url or "", self._settings
@@ -157,6 +163,7 @@ class ListLoader:
         held: HeldJob,
         options: BatchOptions,
         rows: Iterator[ListRow],
+        note: Callable[[PlannedTask], object] | None,
     ) -> Taken:
         job = held.job
         project = projects.get(connection, job.project_id)
@@ -166,17 +173,18 @@ class ListLoader:
             project,
             options,
             request_id=job.request_id,
-            most_rows=self._settings.batch_max_rows,
+            most_rows=self._settings.find_most_rows(asks_sources=options.check_sources),
             max_attempts=self._settings.max_attempts,
             ensure_secret=lambda: ensure_project_secret(self._sealer, connection, project.id),
             keep_alive=held.check,
             batch_id=job.batch_id,
             # The batch is there; what came of its list is written under the job's lease.
             write=lambda _: None,
+            note=note,
         ).take(rows)
 
 
-def _read_list(
+def read_list(
     options: BatchOptions, kept: BinaryIO, form: ListFormat
 ) -> tuple[BatchOptions, Iterator[ListRow]]:
     """Return what holds for a list, with what it says itself of its items, and its rows."""
@@ -195,12 +203,12 @@ def _read_list(
 
 def _add_defaults(options: BatchOptions, said: object) -> BatchOptions:
     """Return options with what the list says where the request says nothing."""
-    if said is None:
-        return options
     try:
-        of_list = BatchDefaults.model_validate(said)
+        of_list = BatchOptions.model_validate({"defaults": said}).defaults
     except ValidationError as error:
         raise explain_invalid(error) from None
+    if of_list is None:
+        return options
     asked = options.defaults
     given = {} if asked is None else asked.model_dump(exclude_none=True)
     return options.model_copy(update={"defaults": of_list.model_copy(update=given)})

@@ -17,7 +17,7 @@ from ingest.logs import get_logger
 from ingest.naming import make_key
 from ingest.states import ENDED
 from storage.objects.store import ObjectStore, PendingUpload, Upload
-from storage.records import idempotency, leases, leftovers, uploads
+from storage.records import batches, idempotency, leases, leftovers, uploads
 from storage.records.database import Database
 from storage.records.leftovers import EndedTask
 from storage.records.uploads import DeadUpload
@@ -30,6 +30,8 @@ _BATCH = 100
 # As long as docs/api.md says.
 _KEYS_KEPT = timedelta(hours=24)
 _KEYS_AT_ONCE = 1000
+_DRY_RUNS_KEPT = timedelta(days=7)
+_DRY_RUNS_AT_ONCE = 10
 
 
 class Sweeper:
@@ -70,6 +72,15 @@ class Sweeper:
                 count = idempotency.forget_older(connection, _KEYS_KEPT, _KEYS_AT_ONCE)
             total += count
         return total
+
+    def forget_dry_runs(self) -> int:
+        """Forget dry runs that ended a week ago, a few with each call; return how many.
+
+        Raises:
+            DatabaseUnavailable: what is left is done by the next call.
+        """
+        with self._database.transaction() as connection:
+            return batches.forget_dry_runs(connection, _DRY_RUNS_KEPT, _DRY_RUNS_AT_ONCE)
 
     def sweep(self) -> int:
         """Release every expired lease; return how many there were.

@@ -7,7 +7,7 @@ makes its tasks once, whoever died or was taken for dead over it, and none once 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ _BEGIN = text(f"""
 _CLAIM = text(f"""
     WITH free AS (
         SELECT batch_id FROM batch_jobs AS job
-        WHERE {_IS_DUE} AND :most > (
+        WHERE {_IS_DUE} AND kind = ANY(:kinds) AND :most > (
             SELECT count(*) FROM batch_jobs AS other WHERE other.project_id = job.project_id
                 AND other.kind = job.kind AND other.lease_until >= now())
         ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -59,7 +59,9 @@ _CLAIM = text(f"""
     FROM batches WHERE batch_jobs.batch_id = (SELECT batch_id FROM free)
         AND batches.id = batch_jobs.batch_id
     RETURNING batch_jobs.*, batches.request_id, batches.dry_run
-""").bindparams(bindparam("lease", type_=Interval))  # noqa: S608 - constants
+""").bindparams(  # noqa: S608 - constants
+    bindparam("lease", type_=Interval), bindparam("kinds", type_=ARRAY(String))
+)
 _PAIRS = "SELECT * FROM unnest(:ids, :attempts) AS held (batch_id, attempt)"
 _EXTEND = text(f"""
     UPDATE batch_jobs SET lease_until = now() + :lease FROM ({_PAIRS}) AS held
@@ -107,13 +109,20 @@ def order_load(
     )
 
 
-def claim(connection: Connection, worker: str, lease_s: float) -> Job | None:
-    """Take the lease of a job that is due, if there is one that may run now."""
+def claim(
+    connection: Connection, worker: str, lease_s: float, kinds: Collection[JobKind] = tuple(JobKind)
+) -> Job | None:
+    """Take the lease of a job of some kinds that is due, if there is one that may run now."""
     if not connection.execute(_BEGIN).scalar_one():
         return None
     row = connection.execute(
         _CLAIM,
-        {"worker": worker, "lease": timedelta(seconds=lease_s), "most": MOST_OF_PROJECT},
+        {
+            "worker": worker,
+            "lease": timedelta(seconds=lease_s),
+            "kinds": list(kinds),
+            "most": MOST_OF_PROJECT,
+        },
     ).one_or_none()
     if row is None:
         return None
@@ -205,9 +214,18 @@ def fail(connection: Connection, job: Job, error: HeadraceError) -> bool:
 
 
 def finish_load(
-    connection: Connection, job: Job, *, total: int, rejects: Sequence[Reject], rejected: int
+    connection: Connection,
+    job: Job,
+    *,
+    total: int,
+    rejects: Sequence[Reject],
+    rejected: int,
+    is_over: bool,
 ) -> bool:
     """Say that the list of a batch was read, in the transaction that made its tasks.
+
+    Args:
+        is_over: whether nothing is left to be done: a dry run, and no source is to be asked.
 
     Returns:
         Whether the job was still one's. If not, nothing of that transaction may be kept.
@@ -219,8 +237,8 @@ def finish_load(
     _change(
         connection,
         job,
-        status=BatchStatus.COMPLETE if job.dry_run else BatchStatus.PROCESSING,
-        finished=func.now() if job.dry_run else None,
+        status=BatchStatus.COMPLETE if is_over else BatchStatus.PROCESSING,
+        finished=func.now() if is_over else None,
         list_error=None,
         total=total,
         rejected=rejected,

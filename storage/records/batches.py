@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import (
     ARRAY,
@@ -36,7 +37,7 @@ from ingest.errors import Failure
 from ingest.events import EventType
 from ingest.model import JsonObject, Page
 from storage.records import outbox
-from storage.records.batch_tables import batch_jobs, batch_rejects, batches
+from storage.records.batch_tables import batch_jobs, batch_rejects, batch_sources, batches
 from storage.records.listing import Window, read_page
 from storage.records.lookups import to_failure
 
@@ -91,17 +92,38 @@ def create_loading(
     """Write a batch down whose list is still to be read. Nothing is told of it until it is."""
     connection.execute(
         insert(batches).values(
-            id=batch_id,
-            project_id=project_id,
-            **{name: getattr(asked, name) for name in NewBatch.__slots__},
+            **_to_row(project_id, batch_id, asked, request_id),
             status=BatchStatus.LOADING,
             source_url=source_url,
             dry_run=dry_run,
             total=0,
             rejected=0,
-            request_id=request_id,
         )
     )
+
+
+def create_check(
+    connection: Connection,
+    project_id: str,
+    batch_id: str,
+    asked: NewBatch,
+    *,
+    total: int,
+    rejects: Sequence[Reject],
+    rejected: int,
+    request_id: str,
+) -> None:
+    """Write a dry run down whose sources are to be asked; as :func:`create`, but nothing is told
+    of it."""
+    connection.execute(
+        insert(batches).values(
+            **_to_row(project_id, batch_id, asked, request_id),
+            dry_run=True,
+            total=total,
+            rejected=rejected,
+        )
+    )
+    keep_rejects(connection, batch_id, rejects)
 
 
 def create(
@@ -122,16 +144,22 @@ def create(
     """
     connection.execute(
         insert(batches).values(
-            id=batch_id,
-            project_id=project_id,
-            **{name: getattr(asked, name) for name in NewBatch.__slots__},
-            total=total,
-            rejected=rejected,
-            request_id=request_id,
+            **_to_row(project_id, batch_id, asked, request_id), total=total, rejected=rejected
         )
     )
     keep_rejects(connection, batch_id, rejects)
     outbox.tell_batch(connection, EventType.BATCH_CREATED, batch_id)
+
+
+def _to_row(
+    project_id: str, batch_id: str, asked: NewBatch, request_id: str
+) -> Mapping[str, object]:
+    return {
+        "id": batch_id,
+        "project_id": project_id,
+        **{name: getattr(asked, name) for name in NewBatch.__slots__},
+        "request_id": request_id,
+    }
 
 
 def keep_rejects(connection: Connection, batch_id: str, rejects: Sequence[Reject]) -> None:
@@ -216,7 +244,23 @@ def cancel(connection: Connection, project_id: str, batch_id: str) -> bool:
     if not _decide(connection, project_id, batch_id, "cancel", values):
         return False
     connection.execute(delete(batch_jobs).where(batch_jobs.c.batch_id == batch_id))
+    connection.execute(
+        update(batch_sources)
+        .where(batch_sources.c.batch_id == batch_id, batch_sources.c.status == "pending")
+        .values(status=BatchStatus.CANCELLED.value, sealed_headers=None)
+    )
     return True
+
+
+def forget_dry_runs(connection: Connection, age: timedelta, limit: int) -> int:
+    """Delete dry runs that ended so long ago, with what was found out; return how many."""
+    old = (
+        select(batches.c.id)
+        .where(batches.c.dry_run, batches.c.finished < func.now() - age)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(delete(batches).where(batches.c.id.in_(old))).rowcount
 
 
 def retry(connection: Connection, project_id: str, batch_id: str) -> bool:

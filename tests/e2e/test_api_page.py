@@ -77,9 +77,12 @@ def test_an_example_does_what_the_page_says(
     url = origin.serve("/api-page/video.mp4", video)
     origin.serve("/api-page/video.mp4?signature=fr3sH", video)
     (tmp_path / ".curlrc").write_text(_CURLRC)
-    (tmp_path / "list.csv").write_text(_LIST.replace("https://example.com/video.mp4", url))
+    listed = _LIST.replace("https://example.com/video.mp4", url)
+    (tmp_path / "list.csv").write_text(listed)
+    list_url = origin.serve("/api-page/list.csv", listed.encode())
     ids = _prepare(block, owner, origin)
     command = block.text.removeprefix("$ ").replace("https://example.com/video.mp4", url)
+    command = command.replace("https://example.com/list.csv", list_url)
     ran = subprocess.run(
         ["/bin/bash", "-euo", "pipefail", "-c", command],
         cwd=tmp_path,

@@ -202,8 +202,10 @@ def test_real_answers_are_as_the_document_says(
     batch = api.post("/batches", {"items": [{"url": picture_url}, {"url": "x"}]})
     _validate(document, "/batches", batch)
     _validate(document, "/batches", api.get("/batches"))
-    dry = api.post("/batches", {"items": [{"url": picture_url}], "dry_run": True})
-    _validate(document, "/batches", dry)
+    dry = {"items": [{"url": picture_url}], "dry_run": True}
+    _validate(document, "/batches", api.post("/batches", dry))
+    _validate(document, "/batches", api.post("/batches", {**dry, "check_sources": True}))
+    _validate(document, "/batches", api.post("/batches", {"source_url": picture_url}))
     batch_path = f"/batches/{batch.json()['data']['id']}"
     _validate(document, "/batches/{batch_id}", api.get(batch_path))
     _validate(document, "/batches/{batch_id}/tasks", api.get(f"{batch_path}/tasks"))

@@ -31,7 +31,15 @@ def test_without_a_word_from_the_database_the_last_number_holds_and_at_first_one
 ) -> None:
     nowhere = Database(SETTINGS.sqlalchemy_url)
     lease = claim(make_task(), lease_s=-1)
-    tools = SimpleNamespace(settings=SETTINGS, clock=time.monotonic, database=nowhere, readers=None)
+    tools = SimpleNamespace(
+        settings=SETTINGS,
+        clock=time.monotonic,
+        database=nowhere,
+        readers=None,
+        sealer=None,
+        egress=None,
+        sources=None,
+    )
     url = parse_source_url(lease.task.order.url)
     attempt = SimpleNamespace(tools=tools, lease=lease, url=url)
     opener = Opener(cast("Attempt", attempt), Cancellation())

@@ -54,3 +54,9 @@ def read_results(api: Api, batch: JsonDict) -> list[JsonDict]:
 def order_list(api: Api, source_url: str, **options: object) -> JsonDict:
     """Have a list read from a URL; return the batch."""
     return read_object(api.post("/batches", {"source_url": source_url, **options}), 202)
+
+
+def check_sources(api: Api, items: list[JsonDict], **options: object) -> JsonDict:
+    """Have the sources of a dry run asked; return the batch."""
+    body = {"items": items, "dry_run": True, "check_sources": True, **options}
+    return read_object(api.post("/batches", body), 202)

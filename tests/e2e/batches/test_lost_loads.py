@@ -12,7 +12,13 @@ from cli.local import LocalStack
 from storage.records.database import Database
 from tests.e2e.conftest import MakeStack
 from tests.support.api import Api, JsonDict, read_list
-from tests.support.batches import order_list, read_batch, wait_until_over
+from tests.support.batches import (
+    check_sources,
+    order_list,
+    read_batch,
+    read_results,
+    wait_until_over,
+)
 from tests.support.origin import Cut, Origin, Reply, Stall
 from tests.support.waiting import wait_until
 
@@ -33,6 +39,7 @@ def stack(make_stack: MakeStack, source: Origin) -> Iterator[LocalStack]:
         HEADRACE_HEARTBEAT_S="0.5",
         HEADRACE_RETRY_BASE_S="0.1",
         HEADRACE_SHUTDOWN_GRACE_S="1",
+        HEADRACE_CHECK_TIMEOUT_S="8",
     ) as running:
         yield running
 
@@ -143,3 +150,40 @@ def test_a_list_that_kills_each_worker_ends_and_nothing_is_made(
     over = wait_until_over(api, batch)
     assert cast("JsonDict", over["error"])["code"] == "attempts_exhausted"
     assert (over["status"], _count_tasks(api, batch)) == ("failed", 0)
+
+
+def test_a_check_whose_worker_dies_goes_on_with_what_was_not_answered(
+    stack: LocalStack, api: Api, source: Origin, picture: bytes
+) -> None:
+    stall = Stall()
+    good = [source.serve(f"/lost/check-{n}.jpg", picture) for n in range(20)]
+    slow = source.route(
+        "/lost/check-slow.jpg", Reply(body=picture, stall=stall), Reply(body=picture)
+    )
+    batch = check_sources(api, [{"url": url} for url in [*good, slow]])
+    assert stall.reached.wait(20)
+
+    def count() -> bool:
+        return cast("JsonDict", read_batch(api, batch)["counts"])["complete"] == len(good)
+
+    wait_until(count, "all but one that have answered")
+    stack.kill("worker")
+    over = wait_until_over(api, batch)
+    assert cast("JsonDict", over["counts"])["complete"] == len(good) + 1
+    assert [row["status"] for row in read_results(api, batch)] == ["ok"] * (len(good) + 1)
+    assert {len(source.list_served(f"/lost/check-{n}.jpg")) for n in range(20)} == {1}
+
+
+def test_a_check_ends_in_time_whatever_its_sources_do(
+    api: Api, source: Origin, picture: bytes
+) -> None:
+    good = source.serve("/lost/in-time.jpg", picture)
+    stalls = [source.serve(f"/lost/late-{n}.jpg", picture, stall=Stall()) for n in range(30)]
+    batch = check_sources(api, [{"url": url} for url in [good, *stalls]])
+    over = wait_until_over(api, batch, 20)
+    counts = cast("JsonDict", over["counts"])
+    assert (over["status"], counts["complete"], counts["failed"]) == ("complete", 1, 30)
+    first, *others = read_results(api, batch)
+    assert first["status"] == "ok"
+    assert {(row["error_code"], row["retryable"]) for row in others} == {("source_timeout", True)}
+    assert "took longer than 8 s" in str(others[0]["error_message"])

@@ -12,6 +12,7 @@ from ingest.config import MIB
 from ingest.environ import load_settings
 from storage.signals import BEAT_LOOPS
 from tests.support.pages import ROOT, find_table, read_page
+from workers.batch_jobs import MOST_JOBS
 from workers.metrics import SenderMetrics, WorkerMetrics
 from workers.moving import MOVES_AT_ONCE
 
@@ -87,7 +88,8 @@ def test_the_table_of_memory_follows_from_the_settings(row: list[str]) -> None:
 def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     settings = load_settings(_REQUIRED)
     api = settings.api_processes * 2 * settings.api_threads
-    worker = 2 * (settings.worker_slots + 1)
+    # The keeper of leases, and the jobs of batches.
+    worker = 2 * (settings.worker_slots + 1 + MOST_JOBS)
 
     sender = 2 * (settings.webhook_slots + 1)
     beat = 2 * (len(BEAT_LOOPS) + MOVES_AT_ONCE)
@@ -96,16 +98,17 @@ def test_the_connections_of_the_defaults_are_what_the_page_says() -> None:
     assert int(re.findall(r"max_connections=(\d+)", read_page("docker-compose.yml"))[0]) == 200
 
 
-@pytest.mark.parametrize(("slots", "said"), [("8", "That is 400"), ("16", "16 slots fit")])
+@pytest.mark.parametrize(("slots", "said"), [("8", "That is 512"), ("16", "16 slots fit")])
 def test_the_descriptors_of_a_worker_are_what_the_page_says(slots: str, said: str) -> None:
     settings = load_settings({**_REQUIRED, "HEADRACE_WORKER_SLOTS": slots})
     count = settings.worker_slots
     buffers = count * (settings.parts_in_flight + 1)
     idle = 2 * count * max(count, settings.source_connections)
-    descriptors = idle + 2 * buffers + 12 * count + 64
+    checks = MOST_JOBS * settings.check_connections
+    descriptors = idle + 2 * buffers + 12 * count + checks + 112
 
     assert said in _PAGE
-    assert descriptors == {"8": 400, "16": 864}[slots]
+    assert descriptors == {"8": 512, "16": 976}[slots]
 
 
 def test_only_settings_that_exist_are_named_in_the_pages() -> None:

@@ -29,9 +29,13 @@ Pairs = list[tuple[str, str]]
 
 
 def judge(
-    status: int, headers: Sequence[tuple[str, str]] = (), resume: Resume | None = None
+    status: int,
+    headers: Sequence[tuple[str, str]] = (),
+    resume: Resume | None = None,
+    head_bytes: int | None = None,
 ) -> Head:
-    return judge_answer(cast("Answer", FakeAnswer(status, headers)), resume, NOW)
+    answer = cast("Answer", FakeAnswer(status, headers))
+    return judge_answer(answer, resume, NOW, head_bytes=head_bytes)
 
 
 def etag(value: str) -> Pairs:
@@ -304,3 +308,39 @@ def test_there_is_no_going_on_before_the_start_or_at_the_end(from_byte: int) -> 
 def test_there_is_no_part_that_is_empty_or_goes_past_the_end(until: int) -> None:
     with pytest.raises(ValueError, match="nothing to go on"):
         Resume(4, '"a"', 10, until)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "end_byte", "size_bytes"),
+    [
+        (206, content_range("bytes 0-3/10"), 4, 10),
+        (206, [*content_range("bytes 0-3/10"), *length("4")], 4, 10),
+        (206, content_range("bytes 0-3/*"), 4, None),
+        (206, content_range("bytes 0-2/3"), 3, 3),
+        (206, content_range("bytes 0-9/10"), 10, 10),
+        (200, length("10"), 10, 10),
+        (200, [], None, None),
+    ],
+)
+def test_the_beginning_of_a_file_tells_how_long_it_is(
+    status: int, headers: Pairs, end_byte: int | None, size_bytes: int | None
+) -> None:
+    head = judge(status, [*headers, *etag('"a"')], head_bytes=4)
+    assert head == Head(0, size_bytes, '"a"', end_byte, ranged=status == 206)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        content_range("bytes 1-4/10"),
+        content_range("bytes 0-2/10"),
+        content_range("bytes 0-4/10"),
+        content_range("bytes 0-2/*"),
+        content_range("bytes 0-9/*"),
+        [*content_range("bytes 0-3/10"), *length("10")],
+    ],
+)
+def test_another_range_than_the_beginning_that_was_asked_for_is_refused(headers: Pairs) -> None:
+    with pytest.raises(SourceInvalid):
+        judge(206, headers, head_bytes=4)

@@ -66,7 +66,9 @@ def make_opener(
     )
     failure = None if previous is None else previous.as_failure()
     lease = replace(make_lease(2), previous_error=failure)
-    tools = SimpleNamespace(settings=settings, egress=egress, clock=clock, readers=None)
+    tools = SimpleNamespace(
+        settings=settings, egress=egress, clock=clock, readers=None, sealer=None, sources=None
+    )
     attempt = SimpleNamespace(tools=tools, lease=lease, url=URL)
     return Opener(cast("Attempt", attempt), Cancellation())
 
