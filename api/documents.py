@@ -193,7 +193,7 @@ def _complete_operation(path: str, method: str, operation: dict[str, Any]) -> No
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
         body = operation["requestBody"]["content"].get(_JSON)
-        if body is not None:
+        if body is not None and "$ref" in body["schema"]:
             body["example"] = BODIES[body["schema"]["$ref"].removeprefix(_SCHEMAS)]
 
 
@@ -220,8 +220,9 @@ def _describe_list() -> dict[str, Any]:
         if form is not ListFormat.JSON
     }
     bodies = [BatchRequest.__name__, SourcedBatchRequest.__name__]
-    content["application/json"] = {
-        "schema": {"anyOf": [{"$ref": _SCHEMAS + one} for one in bodies]}
+    content[_JSON] = {
+        "schema": {"anyOf": [{"$ref": _SCHEMAS + one} for one in bodies]},
+        "examples": {one: {"value": BODIES[one]} for one in bodies},
     }
     return {"content": content}
 

@@ -27,6 +27,10 @@ BODIES: Mapping[str, JsonDict] = {
         "defaults": {"folder": "archive"},
         "concurrency": 8,
     },
+    "SourcedBatchRequest": {
+        "source_url": "https://example.com/list.csv",
+        "defaults": {"folder": "archive"},
+    },
     "KeyRequest": {"name": "uploader", "scopes": ["read", "write"]},
     "EndpointRequest": {"url": _RECEIVER, "topics": ["task.completed", "task.failed"]},
     "EndpointChange": {"status": "disabled"},

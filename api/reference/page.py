@@ -168,11 +168,18 @@ def _read_operation(document: Json, method: str, path: str, one: Json) -> Operat
 def _read_body(body: Json) -> Body:
     content = body["content"]
     samples = [
-        Sample(kind, found["example"] if kind != _JSON else _write(found["example"]))
+        Sample(kind, example if kind != _JSON else _write(example))
         for kind, found in sorted(content.items(), key=lambda pair: pair[0] != _JSON)
-        if "example" in found
+        for example in _list_examples(found)
     ]
     return Body(describe_type(content[_JSON]["schema"]) if _JSON in content else None, samples)
+
+
+def _list_examples(content: Json) -> list[Any]:
+    """Return the examples of a body: one for each of its forms."""
+    if "examples" in content:
+        return [one["value"] for one in content["examples"].values()]
+    return [content["example"]] if "example" in content else []
 
 
 def _read_answer(document: Json, status: str, answer: Json) -> Answer:
@@ -220,7 +227,8 @@ def _write_command(method: str, path: str, one: Json) -> str:
         lines.append('-H "Authorization: Bearer $HEADRACE_KEY"')
     if _JSON in content:
         lines.append(f"-H 'Content-Type: {_JSON}'")
-        lines.append(f"-d '{json.dumps(content[_JSON]['example'], ensure_ascii=False)}'")
+        example = _list_examples(content[_JSON])[0]
+        lines.append(f"-d '{json.dumps(example, ensure_ascii=False)}'")
     elif content:
         lines.append(f"-H 'Content-Type: {next(iter(content))}'")
         lines.append("--data-binary @video.mp4")

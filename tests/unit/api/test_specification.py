@@ -54,11 +54,17 @@ def test_every_body_has_an_example_that_its_schema_takes(document: dict[str, Any
     seen = set()
     for _, _, operation in _list_operations(document):
         for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
-            assert kind == "application/octet-stream" or content["example"]
-            if kind == _JSON:
-                schema = {**content["schema"], "components": document["components"]}
-                Draft202012Validator(schema).validate(content["example"])
-                seen.add(content["schema"]["$ref"].rpartition("/")[2])
+            if kind != _JSON:
+                assert kind == "application/octet-stream" or content["example"]
+                continue
+            schemas = content["schema"].get("anyOf", [content["schema"]])
+            named = content.get("examples")
+            examples = [one["value"] for one in named.values()] if named else [content["example"]]
+            for schema, example in zip(schemas, examples, strict=True):
+                Draft202012Validator({**schema, "components": document["components"]}).validate(
+                    example
+                )
+                seen.add(schema["$ref"].rpartition("/")[2])
     assert seen == BODIES.keys()
 
 
