@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from api.signature_answers import SignatureResource
 from api.tenancy import KeyResource, NewKeyResource, ProjectResource
 from api.webhook_answers import NewEndpointResource, ReplayResource, SecretResource
 from ingest.batch_resources import BatchCheckResource, BatchResource
@@ -199,6 +200,14 @@ class MediaListAnswer(BaseModel):
     links: ListLinks
 
 
+class SignatureAnswer(BaseModel):
+    """A signed URL."""
+
+    meta: Meta
+    data: SignatureResource
+    links: SelfLink
+
+
 class BatchAnswer(BaseModel):
     """One batch."""
 
@@ -292,6 +301,7 @@ ANSWERS: Sequence[type[BaseModel]] = (
     DeletedAnswer,
     MediaAnswer,
     MediaListAnswer,
+    SignatureAnswer,
     BatchAnswer,
     BatchListAnswer,
     BatchCheckAnswer,

@@ -26,8 +26,10 @@ from api import (
     media,
     project,
     reference,
+    signatures,
     task_events,
     tasks,
+    uploads,
     webhook_actions,
     webhook_secrets,
 )
@@ -43,7 +45,9 @@ from ingest.config import Settings
 from ingest.environ import load_settings
 from ingest.ids import Prefix, make_id
 from ingest.logs import configure_logging, get_logger
+from ingest.url_signatures import UrlSigner
 from storage.objects import s3
+from storage.objects.s3_client import make_models
 from storage.planning import Planner
 from storage.records.database import Database
 from storage.sealing import Sealer
@@ -51,6 +55,8 @@ from storage.signals import Signals
 
 # Threads of a process that never wait for an ingest, so that questions are always answered.
 _FREE_THREADS = 2
+# Somebody waits, with what was sent in memory: more tries, and shorter ones than a worker's.
+_STAGING = s3.Patience(connect_timeout_s=5, read_timeout_s=30, attempts=3)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # For whoever opens an answer in a browser (OWASP REST Security Cheat Sheet): nothing in it runs, no
 # page frames it, no cache keeps it, and where it leads does not learn its address.
@@ -120,6 +126,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         events,
         keys,
         project,
+        signatures,
+        uploads,
         delivery,
         health,
         reference,
@@ -131,16 +139,22 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 def _build_services(settings: Settings) -> Services:
     redis_url, rate = settings.redis_url.get_secret_value(), settings.rate_limit
     signals, sealer = Signals(redis_url), Sealer(settings.secret_keys)
+    models, places = make_models(), max(1, settings.api_threads - _FREE_THREADS)
     return Services(
         settings=settings,
         database=Database(settings.sqlalchemy_url, pool_size=settings.api_threads),
         signals=signals,
-        store=s3.connect(settings, pool_size=settings.api_threads, patience=s3.BRISK),
+        store=s3.connect(
+            settings, pool_size=settings.api_threads, patience=s3.BRISK, models=models
+        ),
+        staging=s3.connect(settings, pool_size=places, patience=_STAGING, models=models),
         sealer=sealer,
+        signer=UrlSigner(settings.secret_keys),
         planner=Planner(settings, sealer),
         queue=WakeQueue(settings, signals),
         request_limit=None if rate is None else RequestLimit(redis_url, rate),
-        waiters=BoundedSemaphore(max(1, settings.api_threads - _FREE_THREADS)),
+        waiters=BoundedSemaphore(places),
+        uploads=BoundedSemaphore(max(1, places // 2)),
         metrics=build_metrics(),
     )
 

@@ -27,7 +27,7 @@ from ingest.lists import read_rows
 _CHUNK_BYTES = 64 * 1024
 _KEPT_IN_MEMORY_BYTES = 1024 * 1024
 # Of a query, what is meant for each item.
-_OF_ITEMS = ("folder", "max_bytes", "max_attempts", "if_exists")
+_OF_ITEMS = ("folder", "max_bytes", "max_attempts", "if_exists", "access")
 # Of a JSON body, what says where the list is.
 _OF_SOURCE = tuple(ListSource.model_fields)
 _Number = Annotated[int, Field(strict=False)]
@@ -49,6 +49,7 @@ class BatchQuery(BaseModel):
     max_bytes: _Number | None = Field(None, description="As in `defaults` of a JSON body.")
     max_attempts: _Number | None = Field(None, description="As in `defaults` of a JSON body.")
     if_exists: str | None = Field(None, description="As in `defaults` of a JSON body.")
+    access: str | None = Field(None, description="As in `defaults` of a JSON body.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,26 @@
 """``/delivery/…``: the stable address of a file, which redirects to a short-lived presigned one.
 
-Whoever has the address may read the file, as with a public bucket; keys are asked for nowhere here.
+Keys are asked for nowhere here. Whoever has the address of a public file may read it, as with a
+public bucket; of a signed one whoever has an address that ``POST /signatures`` has signed. A
+signature that is there is judged whatever the file is, and one that is no good is no better than a
+name of nothing: the answers are the same.
 """
 
 from __future__ import annotations
+
+import math
 
 from apiflask import APIBlueprint
 from flask import Response, redirect, request
 
 from api.documents import describe
-from api.services import get_services
+from api.schemas import DeliveryQuery
+from api.services import Services, get_services
 from ingest.errors import NotFound
 from ingest.ids import Prefix, is_id
-from ingest.naming import make_disposition
+from ingest.model import File, FileAccess
+from ingest.naming import clean_name, make_disposition
+from ingest.url_signatures import Grant, SignedMethod, read_terms
 from storage.objects.store import ObjectHeaders
 from storage.records import files
 
@@ -20,14 +28,16 @@ blueprint = APIBlueprint("delivery", __name__, tag="Delivery")
 
 
 @blueprint.get("/delivery/<path:name>")
+@blueprint.input(DeliveryQuery, location="query", arg_name="asked")
 @describe(
     blueprint,
     "Read a file's bytes",
-    "Redirects to the object store; HEAD works too.",
+    "Redirects to the object store; HEAD works too. Of a file whose `access` is `signed` it takes "
+    "the `expiry` and `signature` of `POST /signatures`.",
     {302: None, 404: None, 503: None},
     public=True,
 )
-def deliver(name: str) -> Response:
+def deliver(name: str, asked: DeliveryQuery) -> Response:
     """Redirect to the object, under the type that was found in its bytes."""
     services = get_services()
     file = None
@@ -36,11 +46,15 @@ def deliver(name: str) -> Response:
         file_id = name if is_id(Prefix.FILE, name) else None
         with services.database.transaction() as connection:
             file = files.find_delivered(connection, file_id=file_id, object_key=name)
-    if file is None:
-        raise NotFound("There is no such file.")
-    shown = file.filename or file.source_name or f"{file.id}.{file.media.extension}"
-    headers = ObjectHeaders(file.media.type, make_disposition(shown), {})
     ttl_s = services.settings.presign_ttl_s
+    if file is not None:
+        ttl_s = min(ttl_s, _count_seconds(services, file, name, asked))
+    if file is None or not ttl_s:
+        raise NotFound("There is no such file, or it takes a signed URL that has not ended.")
+    own = file.filename or file.source_name or f"{file.id}.{file.media.extension}"
+    shown = clean_name(asked.download or "") or own
+    disposition = make_disposition(shown, saves=asked.download is not None)
+    headers = ObjectHeaders(file.media.type, disposition, {})
     address = services.store.presign(file.stored_key, ttl_s, headers, head=request.method == "HEAD")
     response = redirect(address, 302)
     # Half the signature's life: a cached redirect must still work when it is followed. One to an
@@ -48,3 +62,14 @@ def deliver(name: str) -> Response:
     kept = "no-store" if file.lies_at is not None else f"private, max-age={ttl_s // 2}"
     response.headers["Cache-Control"] = kept
     return response  # type: ignore[return-value]  # werkzeug's redirect is typed one class up
+
+
+def _count_seconds(services: Services, file: File, name: str, asked: DeliveryQuery) -> int:
+    """Return for how many seconds the bytes may be read; 0 where they may not."""
+    if asked.signature is None and file.access is FileAccess.PUBLIC:
+        return services.settings.presign_ttl_s
+    terms = read_terms(asked.expiry, None, None)
+    if asked.signature is None or terms is None:
+        return 0
+    grant = Grant(SignedMethod.GET, file.project_id, name, terms[0])
+    return math.ceil(services.signer.count_seconds(grant, asked.signature))

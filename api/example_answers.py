@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from api import answers
+from api.signature_answers import show_signature
 from api.tenancy import KeyResource, NewKeyResource, ProjectLimits, ProjectResource, ProjectUsage
 from api.webhook_answers import NewEndpointResource, ReplayResource, SecretResource
 from ingest.access import Scope
@@ -22,7 +23,7 @@ from ingest.batch_resources import (
 from ingest.batches import BatchStatus
 from ingest.events import EventType
 from ingest.formats import Kind
-from ingest.model import Dedupe
+from ingest.model import Dedupe, FileAccess
 from ingest.resources import (
     AttemptResource,
     AudioResource,
@@ -35,6 +36,7 @@ from ingest.resources import (
     TaskResource,
 )
 from ingest.states import Status
+from ingest.url_signatures import Grant, SignedMethod
 from ingest.webhook_resources import (
     DeliveryAttemptResource,
     DeliveryResource,
@@ -77,6 +79,7 @@ _FILE = FileResource(
     folder="user_1234/uploads",
     filename="video.mp4",
     url=f"{_API}/delivery/user_1234/uploads/video.mp4",
+    access=FileAccess.PUBLIC,
     placeholder="1QcSHQRnh493V4dIh4eXh1h4kJUI",
     background="#2a5c8f",
     metadata={"album": "summer"},
@@ -120,6 +123,7 @@ _TASK = TaskResource(
         webhook_url=None,
         overwrites=False,
         dedupe=Dedupe.NONE,
+        access=FileAccess.PUBLIC,
     ),
     output=_FILE,
     duplicate_of=None,
@@ -254,6 +258,13 @@ _PROJECT = ProjectResource(
 )
 
 # What stands in each answer, and where it can be read again.
+_SIGNATURE = show_signature(
+    Grant(SignedMethod.GET, _PROJECT.id, "user_1234/uploads/video.mp4", 1_798_761_600),
+    "user_1234/uploads",
+    "video.mp4",
+    _FILE.url,
+    "5d3c0f" + 58 * "0",
+)
 _SHOWN: Sequence[tuple[type[BaseModel], BaseModel, str]] = (
     (answers.FileAnswer, _FILE, f"/files/{_FILE.id}"),
     (answers.FileListAnswer, _FILE, "/files"),
@@ -263,6 +274,7 @@ _SHOWN: Sequence[tuple[type[BaseModel], BaseModel, str]] = (
     (answers.MediaListAnswer, _MEDIA, "/media"),
     (answers.TaskAnswer, _TASK, f"/tasks/{_TASK.id}"),
     (answers.TaskListAnswer, _TASK, "/tasks"),
+    (answers.SignatureAnswer, _SIGNATURE, "/signatures"),
     (answers.BatchAnswer, _BATCH, f"/batches/{_BATCH.id}"),
     (answers.BatchListAnswer, _BATCH, "/batches"),
     (answers.BatchCheckAnswer, BatchCheckResource(total=1000, rejected=1, rejects=[_REJECT]),

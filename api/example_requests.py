@@ -31,6 +31,7 @@ BODIES: Mapping[str, JsonDict] = {
         "source_url": "https://example.com/list.csv",
         "defaults": {"folder": "archive"},
     },
+    "SignatureRequest": {"folder": "user_1234/uploads", "filename": "video.mp4"},
     "KeyRequest": {"name": "uploader", "scopes": ["read", "write"]},
     "EndpointRequest": {"url": _RECEIVER, "topics": ["task.completed", "task.failed"]},
     "EndpointChange": {"status": "disabled"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from apiflask import APIBlueprint
 from flask import Response
 from sqlalchemy import Connection
@@ -12,49 +10,25 @@ from api.admission import admit
 from api.answers import DeletedAnswer, FileAnswer, FileListAnswer, TaskAnswer
 from api.auth import get_project
 from api.documents import describe
-from api.envelope import build_error, build_list, build_object, make_link
-from api.ingests import create_task, find_places, show, show_tasks
+from api.envelope import build_list, build_object
+from api.ingests import create_task, find_places, show
+from api.outcomes import answer_end
 from api.preferences import read_preference
 from api.refusals import FAILED_INGEST
 from api.removal import remove_file
 from api.schemas import FileChange, FileListing, FileRequest
 from api.services import Services, get_services
 from api.waiting import wait_for_end
-from ingest.errors import (
-    AttemptsExhausted,
-    Cancelled,
-    ChecksumMismatch,
-    Failure,
-    FileExists,
-    InternalError,
-    LeaseLost,
-    NotFound,
-    QuotaExceeded,
-    StorageUnavailable,
-    UploadLost,
-)
+from ingest.errors import FileExists, NotFound, QuotaExceeded, StorageUnavailable
 from ingest.ids import Prefix, is_id
 from ingest.logs import get_logger
-from ingest.model import IfExists, Project, Task
+from ingest.model import IfExists, Project
 from ingest.resources import DeletedResource
-from ingest.states import Status
 from storage.records import files
 
 blueprint = APIBlueprint("files", __name__, tag="Files")
 blueprint.before_request(admit)
 
-# Which field a failed ingest is to be blamed on, where that is not the source's URL.
-_AT_FAULT: Mapping[str, str | None] = {
-    AttemptsExhausted.code: None,
-    Cancelled.code: None,
-    ChecksumMismatch.code: "checksum",
-    FileExists.code: "filename",
-    InternalError.code: None,
-    LeaseLost.code: None,
-    QuotaExceeded.code: None,
-    StorageUnavailable.code: None,
-    UploadLost.code: None,
-}
 _NO_FILE = "There is no such file in this project."
 
 
@@ -87,34 +61,10 @@ def create(asked: FileRequest) -> Response:
     if_exists = asked.if_exists or IfExists.ERROR
     ordered = create_task(services, get_project(), order, if_exists=if_exists)
     task = wait_for_end(services, ordered.task, limit_s)
-    response = _answer(services, task, 200 if ordered.was_there else 201)
+    response = answer_end(services, task, 200 if ordered.was_there else 201)
     if applied is not None:
         response.headers["Preference-Applied"] = applied
     return response
-
-
-def _answer(services: Services, task: Task, made: int) -> Response:
-    if task.status is Status.COMPLETE:
-        with services.database.transaction() as connection:
-            file = files.get(connection, task.project_id, task.output_id)
-        if file is not None:
-            path = f"/files/{file.id}"
-            status = 200 if task.duplicate_of is not None else made
-            return build_object(show(services, file), path, status, {"Location": make_link(path)})
-    task_path = f"/tasks/{task.id}"
-    if task.status in {Status.FAILED, Status.CANCELLED}:
-        error = task.error or Failure("internal_error", "The ingest failed.", retryable=True)
-        body: dict[str, object] = {
-            "code": error.code,
-            "message": error.message,
-            "param": _AT_FAULT.get(error.code, "url"),
-            "retryable": error.retryable,
-            "task_id": task.id,
-        }
-        return build_error(body, 422, {"Location": make_link(task_path)})
-    return build_object(
-        show_tasks(services, [task])[0], task_path, 202, {"Location": make_link(task_path)}
-    )
 
 
 @blueprint.get("/files/<file_id>")
@@ -149,8 +99,8 @@ def list_all(asked: FileListing) -> Response:
 @describe(
     blueprint,
     "Change a file",
-    "Its `ref` and its `metadata`: what is left out stays, null takes it away. With another "
-    "`folder` or `filename` the file is called so at once, and its object is moved.",
+    "Its `ref` and its `metadata`: what is left out stays, null takes it away. Its `access`. With "
+    "another `folder` or `filename` the file is called so at once, and its object is moved.",
     {
         200: FileAnswer,
         400: None,
@@ -170,6 +120,9 @@ def change(file_id: str, asked: FileChange) -> Response:
     if is_id(Prefix.FILE, file_id):
         kept = asked.model_fields_set & {"ref", "metadata"}
         values = {name: getattr(asked, name) for name in kept}
+        if asked.access is not None:
+            services.planner.check_file_access(asked.access)
+            values["access"] = asked.access
         with services.database.transaction() as connection:
             if asked.folder is not None or asked.filename is not None:
                 _rename(services, connection, project, file_id, asked)

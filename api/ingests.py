@@ -22,7 +22,7 @@ from ingest.naming import make_key
 from ingest.resources import FileResource, TaskResource, show_file, show_task
 from ingest.signed_urls import find_expiry
 from ingest.states import Status
-from ingest.urls import parse_order_url
+from ingest.urls import parse_stored_url
 from storage.records import files, lookups, media, names, projects, tasks, wakeups
 
 # How often somebody else may be quicker.
@@ -44,6 +44,7 @@ def create_task(
     *,
     max_attempts: int | None = None,
     if_exists: IfExists = IfExists.ERROR,
+    file_id: str | None = None,
 ) -> Ordered:
     """Commit a task, then wake a worker if none waits before it, or nudge the dispatcher.
 
@@ -51,6 +52,7 @@ def create_task(
 
     Args:
         max_attempts: None for the number in the settings.
+        file_id: that of the file it is to make; None for a new one.
 
     Raises:
         FileExists: the name is taken, and that is not to be helped.
@@ -68,7 +70,7 @@ def create_task(
             return Ordered(before)
     for _ in range(_MOST_NAMES):
         try:
-            return Ordered(_create(services, project, order, max_attempts))
+            return Ordered(_create(services, project, order, max_attempts, file_id))
         except FileExists as error:
             if if_exists in {IfExists.ERROR, IfExists.OVERWRITE} or order.filename is None:
                 raise
@@ -76,7 +78,7 @@ def create_task(
         # Whoever has the name may be gone meanwhile, and who takes the next one be quicker.
         with services.database.transaction() as connection:
             if if_exists is IfExists.SKIP:
-                there = _find_there(connection, project, order)
+                there = find_there(connection, project, order.folder, str(order.filename))
                 if there is not None:
                     return Ordered(there, was_there=True)
             else:
@@ -87,17 +89,26 @@ def create_task(
     raise taken
 
 
-def _find_there(connection: Connection, project: Project, order: Order) -> Task | None:
-    key = make_key(project.key_prefix, order.folder, str(order.filename))
+def find_there(
+    connection: Connection, project: Project, folder: str | None, filename: str
+) -> Task | None:
+    """Return the task that has a name, or whose file has it; None if nobody has."""
+    key = make_key(project.key_prefix, folder, filename)
     holder = names.find_holder(connection, project.id, key)
     return None if holder is None else lookups.get(connection, project.id, holder)
 
 
-def _create(services: Services, project: Project, order: Order, max_attempts: int | None) -> Task:
+def _create(
+    services: Services,
+    project: Project,
+    order: Order,
+    max_attempts: int | None,
+    file_id: str | None,
+) -> Task:
     # What is overwritten gives room; how much, a worker sees.
     if g.access.is_full and not order.overwrites:
         raise QuotaExceeded("The project stores as much as it may. Delete files, or ask for more.")
-    services.planner.check_connection(project, parse_order_url(order.url))
+    services.planner.check_connection(project, parse_stored_url(order.url))
     room = services.queue.look()
     is_more = order.filename or order.media_id or order.webhook_url or g.get("idempotency_key")
     # Without any of that, what makes the task is one statement, and so a transaction by itself.
@@ -118,6 +129,7 @@ def _create(services: Services, project: Project, order: Order, max_attempts: in
             request_id=g.request_id,
             woken=wakes,
             url_expires=find_expiry(order.url),
+            file_id=file_id,
         )
         note_made(connection, task.id)
     get_logger(__name__).info("task.created", task_id=task.id, woken=wakes)
@@ -197,8 +209,7 @@ def _show_output(
 
 def show(services: Services, file: File) -> FileResource:
     """Return a File object with the delivery address this API gives out."""
-    base = services.settings.delivery_url
-    return show_file(file, base or make_link("/delivery"), own_delivery=base is None)
+    return show_file(file, make_link("/delivery"), services.settings.delivery_url)
 
 
 def _read_progress(services: Services, task_ids: Sequence[str]) -> Mapping[str, Transfer]:

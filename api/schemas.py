@@ -13,7 +13,17 @@ from api.fields import Moment, QueryMoment, Window
 from ingest.access import USUAL_SCOPES, Scope
 from ingest.batches import BatchStatus
 from ingest.formats import Kind
-from ingest.order_fields import Filename, Folder, Metadata, OrderUrl, SourceHeaders, Strict, Text
+from ingest.model import FileAccess, IfExists
+from ingest.order_fields import (
+    AnyFilename,
+    Filename,
+    Folder,
+    Metadata,
+    OrderUrl,
+    SourceHeaders,
+    Strict,
+    Text,
+)
 from ingest.order_requests import OrderRequest, QueuedRequest
 from ingest.states import Status
 
@@ -48,6 +58,9 @@ class FileChange(Strict):
     filename: Filename | None = Field(
         None, description="Name in the folder, to call it that.", examples=["final.mp4"]
     )
+    access: Annotated[FileAccess | None, Field(strict=False)] = Field(
+        None, description="Who may read the bytes from now on: `public` or `signed`."
+    )
     ref: Text | None = Field(None, min_length=1, max_length=255, description="Your own id for it.")
     metadata: Metadata | None = Field(None, description="Anything of yours to keep with it.")
 
@@ -63,6 +76,53 @@ class TaskChange(Strict):
         None,
         description="Sent to its origin. Those from before stay if this is left out and the origin "
         "is the same; null takes them away.",
+    )
+
+
+class SignatureRequest(Strict):
+    """``POST /signatures``."""
+
+    filename: AnyFilename = Field(
+        description="Name in the folder; or the id of a file, without a folder.",
+        examples=["video.mp4"],
+    )
+    folder: Folder | None = Field(None, description="Folder in the bucket.", examples=["a/b"])
+    expiry: int | None = Field(
+        None,
+        ge=1,
+        description="When it ends, in seconds since 1970: up to 7 days from now; an hour without.",
+    )
+    method: Literal["get", "put", "GET", "PUT"] | None = Field(
+        None, description="To read the file, as without it, or to send it."
+    )
+    if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
+        None, description="Of a file that is sent: as for `POST /files`."
+    )
+    access: Annotated[FileAccess | None, Field(strict=False)] = Field(
+        None, description="Of a file that is sent: as for `POST /files`."
+    )
+
+
+class UploadQuery(BaseModel):
+    """Query of ``PUT /uploads/{project_id}/{name}``, as it was signed; the rest is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    expiry: str | None = Field(None, description="When the URL ends.")
+    if_exists: str | None = Field(None, description="What becomes of a name that is taken.")
+    access: str | None = Field(None, description="Who may read the file.")
+    signature: str | None = Field(None, description="Over all that.")
+
+
+class DeliveryQuery(BaseModel):
+    """Query of ``GET /delivery/{name}``; whatever else is there is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    expiry: str | None = Field(None, description="Of a signed URL.")
+    signature: str | None = Field(None, description="Of a signed URL.")
+    download: str | None = Field(
+        None, description="Have browsers save the file, as this name if it is one."
     )
 
 

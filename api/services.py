@@ -12,6 +12,7 @@ from api.metrics import ApiMetrics
 from api.queue import WakeQueue
 from api.request_limit import RequestLimit
 from ingest.config import Settings
+from ingest.url_signatures import UrlSigner
 from storage.objects.store import ObjectStore
 from storage.planning import Planner
 from storage.records.database import Database
@@ -24,18 +25,22 @@ class Services:
     """Everything a view may use.
 
     ``waiters`` bounds how many requests of this process may wait for an ingest, so that some
-    threads are always left for those who only ask.
+    threads are always left for those who only ask; ``uploads`` how many of them may bring a file.
+    ``staging`` is the same store with more patience, for what is sent.
     """
 
     settings: Settings
     database: Database
     signals: Signals
     store: ObjectStore
+    staging: ObjectStore
     sealer: Sealer
+    signer: UrlSigner
     planner: Planner
     queue: WakeQueue
     request_limit: RequestLimit | None
     waiters: BoundedSemaphore
+    uploads: BoundedSemaphore
     metrics: ApiMetrics
 
 

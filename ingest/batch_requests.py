@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
 from ingest.list_rows import ListFormat
-from ingest.model import Dedupe, IfExists
+from ingest.model import Dedupe, FileAccess, IfExists
 from ingest.order_fields import Folder, ListUrl, Metadata, SourceHeaders, Strict, Text
 from ingest.order_requests import QueuedRequest
 
@@ -34,6 +34,9 @@ class BatchDefaults(Strict):
         None, description="As of an item."
     )
     dedupe: Annotated[Dedupe | None, Field(strict=False)] = Field(
+        None, description="As of an item."
+    )
+    access: Annotated[FileAccess | None, Field(strict=False)] = Field(
         None, description="As of an item."
     )
 

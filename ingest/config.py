@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys that seal headers and webhook secrets, the newest first, by commas; see "
+        description="Keys that seal secrets and sign URLs, the newest first, by commas; see "
         "docs/operations.md",
     )
 

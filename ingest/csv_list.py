@@ -17,7 +17,17 @@ from ingest.strict_json import parse_json
 _NUMBERS = frozenset({"max_bytes", "priority", "max_attempts"})
 _OBJECTS = frozenset({"metadata", "headers"})
 _TEXTS = frozenset(
-    {"url", "folder", "filename", "ref", "checksum", "webhook_url", "if_exists", "media_id"}
+    {
+        "url",
+        "folder",
+        "filename",
+        "ref",
+        "checksum",
+        "webhook_url",
+        "if_exists",
+        "media_id",
+        "access",
+    }
 )
 _METADATA = "metadata."
 _DELIMITERS = (",", ";", "\t")

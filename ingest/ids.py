@@ -70,6 +70,11 @@ def _write_random(drawn: bytes) -> str:
     return b32encode(drawn).translate(_TO_CROCKFORD).decode()
 
 
+def read_time(made: str) -> datetime:
+    """Return when an id was made, in UTC."""
+    return ULID.from_str(made.rpartition("_")[2].upper()).datetime
+
+
 def is_id(prefix: Prefix, text: str) -> bool:
     """Return whether ``text`` has the shape of an id of this kind."""
     return _SHAPES[prefix].fullmatch(text) is not None

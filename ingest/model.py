@@ -58,6 +58,13 @@ class IfExists(StrEnum):
     SKIP = "skip"
 
 
+class FileAccess(StrEnum):
+    """Who may read a file's bytes: whoever has its address, or who has one that was signed."""
+
+    PUBLIC = "public"
+    SIGNED = "signed"
+
+
 class Dedupe(StrEnum):
     """By what an order is known to be of a file that is there: nothing, its source, its bytes."""
 
@@ -75,7 +82,8 @@ class Order:
     (:mod:`ingest.source_headers`), and can be read by whoever has the keys alone; ``webhook_url``
     is told how the task ended; ``media_id`` is the media that the file is to belong to (None: a new
     one), and stands in the task from there on. With ``overwrites`` the file takes the place of the
-    one that has its name; with ``dedupe`` none is made where one is there already.
+    one that has its name; with ``dedupe`` none is made where one is there already; ``access`` is
+    that of the file.
     """
 
     url: str
@@ -91,6 +99,7 @@ class Order:
     media_id: str | None = None
     overwrites: bool = False
     dedupe: Dedupe = Dedupe.NONE
+    access: FileAccess = FileAccess.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,7 @@ class File:
     lies_at: str | None = None
     source_sha256: str | None = None
     source_etag: str | None = None
+    access: FileAccess = FileAccess.PUBLIC
 
     @property
     def stored_key(self) -> str:

@@ -48,8 +48,12 @@ def check_folder(folder: str) -> str:
     return trimmed
 
 
-def check_filename(filename: str) -> str:
+def check_filename(filename: str, *, may_be_own: bool = False) -> str:
     """Return the filename as it goes into the key: NFC, one segment.
+
+    Args:
+        may_be_own: whether it may be what Headrace calls a file that nobody named: its id, with an
+            extension or without.
 
     Raises:
         FieldInvalid: with ``param="filename"`` and the reason.
@@ -60,7 +64,7 @@ def check_filename(filename: str) -> str:
     if "/" in text:
         raise _refuse("filename", "contains '/'; put the path into 'folder'")
     _check_segment("filename", text)
-    if is_id(Prefix.FILE, text.split(".", 1)[0]):
+    if not may_be_own and is_id(Prefix.FILE, text.split(".", 1)[0]):
         raise _refuse("filename", "has the shape of a file id, which Headrace keeps for itself")
     return text
 
@@ -122,13 +126,15 @@ def clean_source_name(path: str) -> str | None:
     return clean_name(unquote(path, errors="replace"))
 
 
-def make_disposition(name: str) -> str:
-    """Return a Content-Disposition that shows a file in place and saves it as ``name``.
+def make_disposition(name: str, *, saves: bool = False) -> str:
+    """Return a Content-Disposition that shows a file in place, or ``saves`` it at once.
 
-    RFC 6266, with the name in RFC 8187's form next to a plain ASCII one.
+    Whenever it is saved it is called ``name``: RFC 6266, with the name in RFC 8187's form next to a
+    plain ASCII one.
     """
     plain = _NOT_PLAIN.sub("_", name)
-    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    shown = "attachment" if saves else "inline"
+    return f"{shown}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _trim(name: str) -> str:

@@ -98,6 +98,10 @@ ListUrl = Annotated[
 OrderUrl = Annotated[str, AfterValidator(let_name(lambda text: str(parse_order_url(text))))]
 Folder = Annotated[str, AfterValidator(let_name(check_folder))]
 Filename = Annotated[str, AfterValidator(let_name(check_filename))]
+# Of a file that is there, or will be; one that nobody named has its id for a name.
+AnyFilename = Annotated[
+    str, AfterValidator(let_name(lambda text: check_filename(text, may_be_own=True)))
+]
 Checksum = Annotated[str, AfterValidator(let_name(parse_checksum))]
 Text = Annotated[str, AfterValidator(_check_text)]
 Metadata = Annotated[dict[str, object], AfterValidator(_check_metadata)]

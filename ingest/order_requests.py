@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ingest.config import MAX_OBJECT_BYTES
-from ingest.model import Dedupe, IfExists, Order
+from ingest.model import Dedupe, FileAccess, IfExists, Order
 from ingest.order_fields import (
     Checksum,
     Filename,
@@ -54,6 +54,11 @@ class OrderRequest(Strict):
         "it came from the same URL and that still has the same strong ETag (`url`), or where it "
         "has the same SHA-256 (`content`); `none` without it.",
     )
+    access: Annotated[FileAccess | None, Field(strict=False)] = Field(
+        None,
+        description="Who may read the bytes: whoever has the file's `url` (`public`, without it), "
+        "or who has a URL of `POST /signatures` (`signed`).",
+    )
     media_id: MediaId | None = Field(
         None,
         description="The media that the file belongs to, as the `media_id` of another file; a new "
@@ -94,6 +99,7 @@ class OrderRequest(Strict):
             webhook_url=webhook_url,
             overwrites=self.if_exists is IfExists.OVERWRITE,
             dedupe=self.dedupe or Dedupe.NONE,
+            access=self.access or FileAccess.PUBLIC,
         )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from ingest.errors import Failure
 from ingest.formats import Kind
-from ingest.model import Attempt, Dedupe, File, Task, Transfer
+from ingest.model import Attempt, Dedupe, File, FileAccess, Task, Transfer
 from ingest.states import Status
 
 # Named here because the resources have a field called `object`.
@@ -74,6 +74,9 @@ class FileResource(BaseModel):
     folder: str | None
     filename: str | None
     url: str = Field(description="Where the bytes are; it stays the same.")
+    access: FileAccess = Field(
+        description="`public`, or `signed`: `url` is read only as `POST /signatures` signs it."
+    )
     placeholder: str | None = Field(description="A ThumbHash, in base64.")
     background: str | None = Field(
         description="The colour that most of the picture has.", examples=["#2a5c8f"]
@@ -181,6 +184,7 @@ class OptionsResource(BaseModel):
     webhook_url: str | None
     overwrites: bool = Field(description="Whether the file takes the place of one of its name.")
     dedupe: Dedupe
+    access: FileAccess
 
 
 class TaskResource(BaseModel):
@@ -212,12 +216,12 @@ class TaskResource(BaseModel):
     )
 
 
-def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResource:
+def show_file(file: File, own_url: str, delivery_url: str | None = None) -> FileResource:
     """Return a File object.
 
     Args:
-        delivery_url: base of the file's ``url``.
-        own_delivery: whether the base is the API's own ``/delivery``, which knows files by id.
+        own_url: the API's own ``/delivery``, which knows files by id, and who may read them.
+        delivery_url: base of the ``url`` of files that everybody may read, if it is another.
     """
     media = file.media
     return FileResource(
@@ -243,7 +247,8 @@ def show_file(file: File, delivery_url: str, *, own_delivery: bool) -> FileResou
         ref=file.ref,
         folder=file.folder,
         filename=file.filename,
-        url=_make_url(file, delivery_url, own_delivery=own_delivery),
+        url=_make_url(file, own_url, delivery_url),
+        access=file.access,
         placeholder=media.placeholder,
         background=media.background,
         metadata=None if file.metadata is None else dict(file.metadata),
@@ -313,6 +318,7 @@ def show_task(
             webhook_url=order.webhook_url,
             overwrites=order.overwrites,
             dedupe=order.dedupe,
+            access=order.access,
         ),
         output=output,
         duplicate_of=task.duplicate_of,
@@ -348,11 +354,12 @@ def show_time_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else show_time(moment)
 
 
-def _make_url(file: File, delivery_url: str, *, own_delivery: bool) -> str:
-    # A CDN knows the bucket's keys alone; our own delivery keeps the id as the stable name of a
-    # file that nobody named.
-    name = file.id if own_delivery and file.filename is None else file.object_key
-    return f"{delivery_url}/{quote(name)}"
+def _make_url(file: File, own_url: str, delivery_url: str | None) -> str:
+    # A CDN knows the bucket's keys alone, and no signatures; our own delivery keeps the id as the
+    # stable name of a file that nobody named.
+    if delivery_url is not None and file.access is FileAccess.PUBLIC:
+        return f"{delivery_url}/{quote(file.object_key)}"
+    return f"{own_url}/{quote(file.id if file.filename is None else file.object_key)}"
 
 
 def _measure_progress(task: Task, transfer: Transfer | None) -> int:

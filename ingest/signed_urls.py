@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
+from ingest.urls import ObjectUrl, SourceUrl, parse_stored_url
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASIC_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -55,12 +55,12 @@ def find_expiry(url: str) -> datetime | None:
 def find_host(url: str) -> str:
     """Return the host of a source URL: lower case, IDN as A-labels, no port, no final dot.
 
-    Of an object it is ``s3:`` and the connection, which no host is called.
+    Of an object it is ``s3:`` and the connection, which no host is called; of an upload ``s3:``.
 
     Raises:
         FieldInvalid: the URL is not one Headrace takes.
     """
-    return name_host(parse_order_url(url))
+    return name_host(parse_stored_url(url))
 
 
 def name_host(found: SourceUrl | ObjectUrl) -> str:

@@ -6,7 +6,8 @@ lower case, IDN as A-labels (IDNA 2008 with UTS 46 mapping), non-ASCII of path a
 percent-encoded (RFC 3986, 3987), no fragment.
 
 An order may also name an object, ``s3://<connection>/<key>``; a redirect never may, so the two have
-types and parsers of their own.
+types and parsers of their own. What somebody has sent is an object too, ``upload:<file id>``, which
+nobody but Headrace itself can order.
 
 Whether the host may be connected to is not decided here but at the socket, in ``workers.egress``.
 """
@@ -22,8 +23,14 @@ from urllib.parse import quote, unquote_to_bytes
 import idna
 
 from ingest.errors import FieldInvalid
+from ingest.ids import Prefix, is_id
 
 MAX_URL_BYTES = 8192
+# Where in our own bucket lies what somebody has sent, until its task has ended.
+UPLOADS_PREFIX = ".headrace/uploads/"
+_UPLOAD_SCHEME = "upload:"
+# What no connection is called.
+_UPLOADS = ""
 CONNECTION_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _MAX_OBJECT_KEY_BYTES = 1024
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -86,6 +93,16 @@ class ObjectUrl:
     connection: str
     key: str
 
+    @classmethod
+    def of_upload(cls, file_id: str) -> ObjectUrl:
+        """Return where the bytes lie that somebody has sent for a file."""
+        return cls(_UPLOADS, UPLOADS_PREFIX + file_id)
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it is what somebody has sent, and not of a connection."""
+        return self.connection == _UPLOADS
+
     @property
     def path(self) -> str:
         """The key as it stands in the URL: encoded, a slash before it."""
@@ -97,6 +114,8 @@ class ObjectUrl:
         return str(self)
 
     def __str__(self) -> str:
+        if self.is_upload:
+            return _UPLOAD_SCHEME + self.key.removeprefix(UPLOADS_PREFIX)
         return f"s3://{self.connection}{self.path}"
 
 
@@ -104,6 +123,18 @@ def write_authority(scheme: str, host: str, port: int) -> str:
     """Return a host without brackets, and its port if it is not the scheme's, as in a URL."""
     host = f"[{host}]" if ":" in host else host
     return host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
+def parse_stored_url(text: str) -> SourceUrl | ObjectUrl:
+    """Parse the URL of an order that was made already: one that somebody wrote, or of an upload.
+
+    Raises:
+        FieldInvalid: it is neither.
+    """
+    file_id = text.removeprefix(_UPLOAD_SCHEME)
+    if file_id != text and is_id(Prefix.FILE, file_id):
+        return ObjectUrl.of_upload(file_id)
+    return parse_order_url(text)
 
 
 def parse_order_url(text: str, *, param: str = "url") -> SourceUrl | ObjectUrl:

@@ -14,11 +14,11 @@ from ingest.connections import find_connection
 from ingest.errors import FieldInvalid
 from ingest.formats import FORMATS
 from ingest.ids import Prefix, make_id
-from ingest.model import Order, Project
+from ingest.model import FileAccess, Order, Project
 from ingest.naming import make_key
 from ingest.order_requests import OrderRequest
 from ingest.source_headers import dump_headers
-from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
+from ingest.urls import UPLOADS_PREFIX, ObjectUrl, SourceUrl, parse_order_url, parse_stored_url
 from ingest.webhooks import parse_webhook_url
 from storage.sealing import Sealer
 
@@ -37,9 +37,10 @@ class Planner:
 
         Raises:
             FieldInvalid: they cannot be sealed, or the source takes none; or a ``webhook_url`` is
-                not let through.
+                not let through; or the file cannot be kept from whoever has its address.
         """
         order = asked.to_order()
+        self.check_file_access(order.access)
         if order.webhook_url is not None:
             told = self.check_receiver(order.webhook_url, "webhook_url")
             order = replace(order, webhook_url=told)
@@ -62,11 +63,32 @@ class Planner:
         """
         if are_given:
             return self.seal_headers(url, headers)
-        old, new = parse_order_url(before.url), parse_order_url(url)
+        old, new = parse_stored_url(before.url), parse_order_url(url)
         is_same = (
             isinstance(old, SourceUrl) and isinstance(new, SourceUrl) and old.origin == new.origin
         )
         return before.sealed_headers if is_same else None
+
+    def check_file_access(self, access: FileAccess) -> None:
+        """Make sure that a file can be kept to signed URLs, where that is asked for.
+
+        Raises:
+            FieldInvalid: nothing can be signed; or whoever knows its key can read every object.
+        """
+        if access is FileAccess.PUBLIC:
+            return
+        if not self._settings.secret_keys:
+            raise FieldInvalid(
+                "'access' cannot be 'signed' here: the operator has set no HEADRACE_SECRET_KEYS to "
+                "sign with.",
+                param="access",
+            )
+        if self._settings.delivery_url is not None:
+            raise FieldInvalid(
+                "'access' cannot be 'signed' here: HEADRACE_DELIVERY_URL hands every object to "
+                "whoever knows its key.",
+                param="access",
+            )
 
     def check_connection(
         self, project: Project, found: SourceUrl | ObjectUrl, param: str = "url"
@@ -78,7 +100,7 @@ class Planner:
                 one of other projects and a key that it does not open, or users could find out
                 names.
         """
-        if not isinstance(found, ObjectUrl):
+        if not isinstance(found, ObjectUrl) or found.is_upload:
             return
         if find_connection(self._settings.s3_sources, project.id, found) is None:
             refusal = "'url' names nothing that a connection of this project reads."
@@ -94,7 +116,7 @@ class Planner:
 
         Raises:
             FieldInvalid: folder and filename make a key that is too long, in another's place or
-                where a connection reads.
+                where sources lie.
         """
         filename = order.filename or _LONGEST_OWN_NAME
         key = self.plan_key(project, order.folder, filename, is_place_of_another)
@@ -122,7 +144,7 @@ class Planner:
                 param=param,
             )
         # Who may use the connection need not be who may read the file.
-        if self._settings.is_read_by_connection(key):
+        if self._settings.is_read_by_connection(key) or key.startswith(UPLOADS_PREFIX):
             raise FieldInvalid(
                 f"'{key}' lies in a place for sources; choose another folder or filename.",
                 param=param,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from ingest.share_links import find_direct_url
 from ingest.source_headers import load_headers
-from ingest.urls import ObjectUrl, SourceUrl, parse_order_url
+from ingest.urls import ObjectUrl, SourceUrl, parse_stored_url
 from storage.sealing import Sealer
 from workers.answers import Resume
 from workers.connections import SourceBuckets
@@ -24,7 +24,7 @@ from workers.watchdog import Cancellation
 
 def find_source_url(url: str) -> SourceUrl | ObjectUrl:
     """Return where to fetch an order's URL from: of a share link, the file behind it."""
-    parsed = parse_order_url(url)
+    parsed = parse_stored_url(url)
     return find_direct_url(parsed) if isinstance(parsed, SourceUrl) else parsed
 
 
@@ -36,7 +36,7 @@ def open_headers(sealer: Sealer, url: str, sealed_headers: bytes | None) -> Mapp
     """
     if sealed_headers is None:
         return {}
-    asked, fetched = parse_order_url(url), find_source_url(url)
+    asked, fetched = parse_stored_url(url), find_source_url(url)
     # Of a share link, the file behind it is asked for at once, which may be elsewhere.
     if not (
         isinstance(asked, SourceUrl)

@@ -1,4 +1,6 @@
-"""The operator's source buckets as a worker reaches them: signed addresses, and a door to each.
+"""The operator's source buckets, and what was sent to the API, as a worker reaches them.
+
+By signed addresses, and a door to each.
 
 Invariants: what a connection may read is judged again whenever it is used, since the operator may
 have changed it after the order; its door leads to its own endpoint and nowhere else, and no other
@@ -22,7 +24,13 @@ from ingest.errors import (
     SourceUnavailable,
 )
 from ingest.logs import get_logger
-from ingest.urls import MAX_URL_BYTES, ObjectUrl, SourceUrl, parse_source_url
+from ingest.urls import (
+    MAX_URL_BYTES,
+    UPLOADS_PREFIX,
+    ObjectUrl,
+    SourceUrl,
+    parse_source_url,
+)
 from storage.objects import s3
 from storage.objects.refusals import CredentialsMissing
 from storage.objects.s3_client import S3Models, find_ca_file, make_models
@@ -33,6 +41,8 @@ from workers.egress import Egress, Endpoint, Policy
 # A signature is checked when the request begins.
 _SIGNED_FOR_S = 600
 _DEFAULT_REGION = "us-east-1"
+# As no connection is called.
+_UPLOADS = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +85,30 @@ class SourceBuckets:
         self._open = open_bucket or self._open_bucket
         # Opening may have to wait for credentials, and no other connection waits for them.
         self._locks = {one.name: threading.Lock() for one in settings.s3_sources}
+        self._uploads = Connection.model_validate(
+            {"name": "uploads", "bucket": settings.s3_bucket, "prefix": UPLOADS_PREFIX}
+        )
+        self._locks[_UPLOADS] = threading.Lock()
         self._opened: dict[str, SourceBucket] = {}
 
     def find(self, project_id: str, url: ObjectUrl) -> SourceBucket:
-        """Return the bucket that a project may read an object from.
+        """Return the bucket that a project may read an object from; our own for an upload.
 
         Raises:
             SourceForbidden: there is none, whatever the reason.
             SourceUnavailable: the connection has no credentials now, or cannot be used.
         """
-        found = find_connection(self._settings.s3_sources, project_id, url)
-        if found is None:
-            raise SourceForbidden("No connection of this project reads the source any more.")
-        if (opened := self._opened.get(found.name)) is not None:
+        found, name = self._uploads, _UPLOADS
+        if not url.is_upload:
+            connected = find_connection(self._settings.s3_sources, project_id, url)
+            if connected is None:
+                raise SourceForbidden("No connection of this project reads the source any more.")
+            found, name = connected, connected.name
+        if (opened := self._opened.get(name)) is not None:
             return opened
-        with self._locks[found.name]:
-            if (opened := self._opened.get(found.name)) is None:
-                opened = self._opened[found.name] = self._open(self._settings, found)
+        with self._locks[name]:
+            if (opened := self._opened.get(name)) is None:
+                opened = self._opened[name] = self._open(self._settings, found)
             return opened
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ once and only where nothing is. Invariants:
   was given up on in the middle of one may still be at it: what comes of that lies in an upload that
   is aborted, or swept.
 - An attempt that dies leaves an upload that nobody goes on with: it is aborted and copied anew.
-- A SHA-256 is told where the store has verified one of the whole object, and else not at all.
+- A SHA-256 is told where the store has verified one of the whole object, or the API has taken it of
+  what was sent (:mod:`api.upload_bodies`), and else not at all.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def plan_copy(attempt: Attempt, source: Stream, found: Resumption | None) -> Cop
     if not connection.in_own_store or connection.copy_way is not CopyWay.SERVER:
         return None
     order = attempt.lease.task.order
-    if found is not None or order.checksum is not None or order.dedupe is Dedupe.CONTENT:
+    # What was sent has been measured on its way in, and there is nothing else to compare it with.
+    has_other = order.checksum is not None and not url.is_upload
+    if found is not None or has_other or order.dedupe is Dedupe.CONTENT:
         return None
     before = attempt.lease.previous_error
     # A store that fails at copies, or takes too long over a part of one, may take the bytes.
@@ -115,7 +118,7 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
     sniffed = judge_content(head)
     name = find_source_name(source.dispositions, source.url.path)
     shown = choose_shown_name(attempt.lease, name, sniffed.extension)
-    sha256 = plan.bucket.store.find_sha256(plan.source.key, plan.source.etag)
+    sha256 = _find_sha256(attempt, plan)
     upload = attempt.checkpoints.begin(
         make_object_key(attempt.lease, sniffed.extension),
         attempt.placement.make_headers(sniffed.type, shown, sha256),
@@ -147,6 +150,13 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
         media=probe_stored(attempt, upload.key, sniffed, head),
         etag=plan.source.etag,
     )
+
+
+def _find_sha256(attempt: Attempt, plan: CopyPlan) -> str | None:
+    checksum = attempt.lease.task.order.checksum
+    if checksum is not None:
+        return checksum.removeprefix("sha256:")
+    return plan.bucket.store.find_sha256(plan.source.key, plan.source.etag)
 
 
 def _read_head(source: Stream) -> bytes:

@@ -243,8 +243,7 @@ class Deliverer:
     def _show_file(self, file: File) -> FileResource:
         settings = self._tools.settings
         own = f"{settings.api_url or f'http://{settings.api_bind}'}/delivery"
-        base = settings.delivery_url
-        return show_file(file, base or own, own_delivery=base is None)
+        return show_file(file, own, settings.delivery_url)
 
 
 def _read_beginning(answer: Answer) -> str:

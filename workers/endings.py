@@ -21,6 +21,7 @@ from ingest.logs import get_logger
 from ingest.model import File, Task
 from ingest.retry import RetryPolicy, plan_retry
 from ingest.states import Status
+from ingest.urls import ObjectUrl
 from storage.records import completions, lookups, tasks
 from storage.records.completions import Completion
 from workers.attempt import Attempt
@@ -54,6 +55,14 @@ def finish(attempt: Attempt, file: File) -> None:
         raise LeaseLost("Another attempt has the task.")
     # A round of the dispatcher of webhooks for each file would be for nothing where nobody asks.
     _announce(attempt, is_told=came is Completion.TOLD)
+
+
+def drop_upload(attempt: Attempt) -> None:
+    """Delete what somebody has sent for a task that has ended. Raises nothing: it is swept."""
+    url = attempt.url
+    if isinstance(url, ObjectUrl) and url.is_upload:
+        with suppress(ServiceError):
+            attempt.tools.store.delete(url.key)
 
 
 def settle(attempt: Attempt, error: HeadraceError) -> None:
@@ -101,6 +110,7 @@ def settle(attempt: Attempt, error: HeadraceError) -> None:
         raise LeaseLost("Another attempt has the task.")
     if after_s is None:
         _announce(attempt)
+        drop_upload(attempt)
     else:
         get_logger(__name__).info("ingest.put_off", reason=error.code, after_s=round(after_s, 1))
 

@@ -78,4 +78,5 @@ def make_file(
         updated=task.updated,
         source_sha256=None if etag is None else digest_source(task.order.url),
         source_etag=etag,
+        access=task.order.access,
     )

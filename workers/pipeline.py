@@ -20,7 +20,7 @@ from storage.records import claims
 from workers.attempt import Attempt, Tools, begin_attempt
 from workers.copying import copy_source, plan_copy
 from workers.duplicates import find_by_source
-from workers.endings import finish, let_go, settle
+from workers.endings import drop_upload, finish, let_go, settle
 from workers.filing import is_of_another, make_object_key
 from workers.leases import HeldLease
 from workers.opening import Opener
@@ -78,6 +78,7 @@ class Pipeline:
         try:
             try:
                 finish(attempt, _ingest(attempt))
+                drop_upload(attempt)
             except LeaseLost:
                 raise
             except HeadraceError as error:

@@ -13,9 +13,11 @@ from itertools import chain, islice
 
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
+from ingest.ids import Prefix, is_id, read_time
 from ingest.logs import get_logger
 from ingest.naming import make_key
 from ingest.states import ENDED
+from ingest.urls import UPLOADS_PREFIX
 from storage.objects.store import ObjectStore, PendingUpload, Upload
 from storage.records import batches, idempotency, leases, leftovers, uploads
 from storage.records.database import Database
@@ -55,6 +57,8 @@ class Sweeper:
         self._keep_s = settings.resume_keep_s
         # By then a worker that lost its task knows it, and has let go.
         self._let_go_s = settings.lease_s
+        # From its first byte to its task; the database may have to be waited for, too.
+        self._sent_within = timedelta(seconds=settings.total_timeout_s) + _STRANGE_AFTER
         self._now = now
 
     def forget_keys(self) -> int:
@@ -106,7 +110,9 @@ class Sweeper:
         Raises:
             DatabaseUnavailable, StorageUnavailable: what is left is done by the next call.
         """
-        return self._abort_dead() + self._abort_strange() + self._delete_left()
+        return (
+            self._abort_dead() + self._abort_strange() + self._delete_left() + self._drop_uploads()
+        )
 
     def _abort_dead(self) -> int:
         count = 0
@@ -149,6 +155,28 @@ class Sweeper:
                 self._store.abort(batch[upload_id])
                 get_logger(__name__).warning("sweep.stray_aborted", key=batch[upload_id].key)
                 count += 1
+        return count
+
+    def _drop_uploads(self) -> int:
+        """Delete what was sent and nobody needs: its task has ended, or there will be none."""
+        count = 0
+        latest = self._now() - self._sent_within
+        for one in self._store.list_uploads(UPLOADS_PREFIX):
+            if one.begun < latest:
+                self._store.abort(one.upload)
+                get_logger(__name__).warning("sweep.stray_aborted", key=one.upload.key)
+                count += 1
+        sent = self._store.list_keys(UPLOADS_PREFIX)
+        while keys := list(islice(sent, _BATCH)):
+            by_file = {key.removeprefix(UPLOADS_PREFIX): key for key in keys}
+            ours = {one: key for one, key in by_file.items() if is_id(Prefix.FILE, one)}
+            with self._database.transaction() as connection:
+                ended = leftovers.find_ends(connection, list(ours))
+            for file_id, key in ours.items():
+                if ended.get(file_id, read_time(file_id) < latest):
+                    self._store.delete(key)
+                    get_logger(__name__).info("sweep.upload_dropped", key=key)
+                    count += 1
         return count
 
     def _delete_left(self) -> int:

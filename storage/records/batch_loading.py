@@ -24,7 +24,7 @@ _TYPES = {
     "url_expires": "timestamptz", "max_attempts": "integer", "batch_line": "integer",
     "url": "text", "folder": "text", "filename": "text", "ref": "text", "metadata": "text",
     "checksum": "text", "max_bytes": "bigint", "priority": "smallint", "sealed_headers": "bytea",
-    "webhook_url": "text", "overwrites": "boolean", "dedupe": "text",
+    "webhook_url": "text", "overwrites": "boolean", "dedupe": "text", "access": "text",
 }  # fmt: skip
 _SAME = "project_id, kind, batch_id, request_id"
 _LOAD = text(f"""

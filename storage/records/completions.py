@@ -57,10 +57,10 @@ _COMPLETE = text(f"""
     ), filed AS (
         INSERT INTO files (id, project_id, media_id, task_id, object_key, folder, filename, ref,
             metadata, source, source_name, sha256, filesize_bytes, kind, type, media, lies_at,
-            source_sha256, source_etag)
+            source_sha256, source_etag, access)
         SELECT :id, :project_id, :media_id, id, :object_key, :folder, :filename, :ref,
             :metadata, :source, :source_name, :sha256, :filesize_bytes, :kind, :type, :media,
-            :lies_at, :source_sha256, :source_etag
+            :lies_at, :source_sha256, :source_etag, :access
         FROM ended
         RETURNING {", ".join(files_table.columns.keys())}
     ), dropped AS (
@@ -88,7 +88,7 @@ _COMPLETE = text(f"""
         for name in (
             "id", "project_id", "media_id", "task_id", "object_key", "folder", "filename", "ref",
             "metadata", "source", "source_name", "sha256", "filesize_bytes", "kind", "type",
-            "media", "lies_at", "source_sha256", "source_etag",
+            "media", "lies_at", "source_sha256", "source_etag", "access",
         )
     ),
     bindparam("event_id", type_=String),

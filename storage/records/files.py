@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, upd
 
 from ingest.events import EventType
 from ingest.formats import Kind
-from ingest.model import File, MediaInfo, Page
+from ingest.model import File, FileAccess, MediaInfo, Page
 from storage.records import names, outbox, projects
 from storage.records.listing import Window, read_page
 from storage.records.tables import files
@@ -129,7 +129,7 @@ def change(
     """Change what somebody may change of a file, and tell of it.
 
     Args:
-        values: by column: ref, metadata.
+        values: by column: ref, metadata, access.
 
     Returns:
         None if the project has no such file.
@@ -179,4 +179,6 @@ def to_file(row: Row[tuple[object, ...]]) -> File:
         lies_at=row.lies_at,
         source_sha256=row.source_sha256,
         source_etag=row.source_etag,
+        # Events of older versions keep files without one.
+        access=FileAccess(row.access or FileAccess.PUBLIC),
     )

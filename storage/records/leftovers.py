@@ -8,7 +8,7 @@ Invariant: a task is marked in the transaction that makes an object possible tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select, update
@@ -60,6 +60,16 @@ def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Seq
         .limit(limit)
     )
     return [EndedTask(*row) for row in rows]
+
+
+def find_ends(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, bool]:
+    """Return whether the tasks that are to make these files have ended; without those of none."""
+    rows = connection.execute(
+        select(tasks.c.file_id, tasks.c.status.in_(ENDED).label("has_ended")).where(
+            tasks.c.file_id.in_(file_ids)
+        )
+    )
+    return {row.file_id: row.has_ended for row in rows}
 
 
 def note_tidied(connection: Connection, ended: EndedTask) -> None:

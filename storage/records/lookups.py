@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select
 
 from ingest.errors import Failure
-from ingest.model import Attempt, Dedupe, Lease, Order, Page, Task
+from ingest.model import Attempt, Dedupe, FileAccess, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
 from storage.records.asking import NamedRow, ask
 from storage.records.listing import Window, read_page
@@ -152,6 +152,7 @@ def to_task(row: NamedRow) -> Task:
             webhook_url=row.webhook_url,
             overwrites=bool(row.overwrites),
             dedupe=Dedupe(row.dedupe or Dedupe.NONE),
+            access=FileAccess(row.access or FileAccess.PUBLIC),
         ),
         file_id=row.file_id,
         media_id=row.media_id,

@@ -124,6 +124,16 @@ def find_project(connection: Connection, name: str) -> Project | None:
     return None if row is None else _to_project(row)
 
 
+def find_open(connection: Connection, project_id: str) -> tuple[Project, int | None] | None:
+    """Return a project with the bytes that it may still store (None: any number), or None."""
+    row = connection.execute(select(projects).where(projects.c.id == project_id)).one_or_none()
+    if row is None:
+        return None
+    most = row.max_stored_bytes
+    room_bytes = None if most is None else max(0, most - row.stored_bytes)
+    return _to_project(row), room_bytes
+
+
 def list_projects(connection: Connection) -> Sequence[Project]:
     """Return every project, the oldest first."""
     return [

@@ -144,6 +144,8 @@ tasks = Table(
     Column("overwrites", Boolean, nullable=False, server_default=text("false")),
     # Of ingest.model.Dedupe.
     Column("dedupe", String, nullable=False, server_default="none"),
+    # Of its file: ingest.model.FileAccess.
+    Column("access", String, nullable=False, server_default="public"),
     # The file that was there already, of a task that is complete without one of its own.
     Column("duplicate_of", String),
     # The higher the sooner.
@@ -249,6 +251,8 @@ files = Table(
     # one.
     Column("source_sha256", String),
     Column("source_etag", String),
+    # Of ingest.model.FileAccess.
+    Column("access", String, nullable=False, server_default="public"),
     # Null where the store copied what it tells no SHA-256 of.
     Column("sha256", String),
     Column("filesize_bytes", BigInteger, nullable=False),

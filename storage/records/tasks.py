@@ -76,6 +76,7 @@ def create(
     request_id: str,
     woken: bool,
     url_expires: datetime | None = None,
+    file_id: str | None = None,
 ) -> Task:
     """Write down a promise, and reserve its name if it has one.
 
@@ -83,6 +84,7 @@ def create(
         object_key: the key the file will have, or None where the file is named by its id.
         woken: whether the caller sends the wake-up itself, right after the commit.
         url_expires: when the order's signed URL ends.
+        file_id: that of the file it is to make; None for a new one.
 
     Raises:
         FileExists: the name is taken by a file or by another task.
@@ -94,7 +96,7 @@ def create(
             "id": make_id(Prefix.TASK),
             "project_id": project.id,
             "kind": "ingest",
-            "file_id": make_id(Prefix.FILE),
+            "file_id": file_id or make_id(Prefix.FILE),
             "source_host": find_host(order.url),
             "url_expires": url_expires,
             "max_attempts": max_attempts,

@@ -38,13 +38,16 @@ def owner(stack: LocalStack, database: Database) -> Api:
 
 
 def _prepare(block: Block, api: Api, origin: Origin) -> dict[str, str]:
-    """Make what an example takes for granted; return the ids that it names."""
+    """Make what an example takes for granted; return the ids, and the URL, that it names."""
     url = origin.url("/api-page/video.mp4")
     file = read_object(api.post("/files", {"url": url}), 201)
     key = read_object(api.post("/keys", {"name": "another"}), 201)
     ids = {"FILE_ID": file["id"], "MEDIA_ID": file["media_id"], "KEY_ID": key["id"]}
     if "$TASK_ID" in block.text:
         ids["TASK_ID"] = _prepare_task(block, api, origin)["id"]
+    if "$UPLOAD_URL" in block.text:
+        asked = {"method": "put", "filename": "from-a-phone.mp4"}
+        ids["UPLOAD_URL"] = read_object(api.post("/signatures", asked))["url"]
     if "$BATCH_ID" in block.text:
         ids["BATCH_ID"] = _prepare_batch(block, api, url)["id"]
     return {name: str(value) for name, value in ids.items()}
@@ -77,6 +80,7 @@ def test_an_example_does_what_the_page_says(
     url = origin.serve("/api-page/video.mp4", video)
     origin.serve("/api-page/video.mp4?signature=fr3sH", video)
     (tmp_path / ".curlrc").write_text(_CURLRC)
+    (tmp_path / "video.mp4").write_bytes(video)
     listed = _LIST.replace("https://example.com/video.mp4", url)
     (tmp_path / "list.csv").write_text(listed)
     list_url = origin.serve("/api-page/list.csv", listed.encode())
@@ -112,6 +116,8 @@ def test_every_endpoint_has_an_example() -> None:
             continue
         pattern = re.escape(path).replace(r"\{id\}", r"\$\w+_ID").replace(r"\{name\}", r"\$\w+_ID")
         called = rf'\$HEADRACE_URL{pattern}(?:\?[^"]*)?"'
+        if path.startswith("/uploads/"):
+            called = r'"\$UPLOAD_URL"'
         calls = [one for one in _EXAMPLES if re.search(called, one.text)]
         if not any(_find_method(one.text) == method for one in calls):
             missing.append(f"{method} {path}")
@@ -122,4 +128,6 @@ def _find_method(command: str) -> str:
     said = re.search(r"--request (\w+)", command)
     if said is not None:
         return said[1]
+    if "--upload-file" in command:
+        return "PUT"
     return "POST" if re.search(r" -d | --data", command) else "GET"

@@ -60,6 +60,7 @@ ENDPOINTS = [
     ("POST", f"{DELIVERY}/redeliver"),
     ("GET", "/events"),
     ("GET", f"/events/{make_id(Prefix.EVENT)}"),
+    ("POST", "/signatures"),
     ("GET", "/project"),
     ("POST", "/keys"),
     ("GET", "/keys"),

@@ -37,8 +37,8 @@ NAMED = {
     "batch_id": Prefix.BATCH,
     "media_id": Prefix.MEDIA,
 }
-# Read by whoever has the address, as docs/api.md says.
-SHARED = {"/delivery/{name}"}
+# For whoever has the address, as docs/api.md says.
+SHARED = {"/delivery/{name}", "/uploads/{project_id}/{name}"}
 BODIES: Mapping[str, object] = {"patch": {"url": "http://nowhere.invalid/stolen.mp4"}, "post": {}}
 TABLES = ("tasks", "files", "names", "keys", "webhook_endpoints", "events", "deliveries", "batches")
 REPLAY = {"since": "2020-01-01T00:00:00Z"}

@@ -13,7 +13,9 @@ from sqlalchemy import select
 
 from ingest.config import Settings
 from ingest.errors import StorageUnavailable
+from ingest.ids import Prefix, make_id
 from ingest.model import Lease, Project, Task
+from ingest.urls import UPLOADS_PREFIX
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import ObjectHeaders, Upload
@@ -328,3 +330,36 @@ def test_a_store_that_is_away_loses_no_row(
     with records.transaction() as connection:
         assert lookups.get(connection, project.id, task.id) is not None
         assert leases.release_expired(connection) == {}
+
+
+def test_what_was_sent_is_dropped_once_its_task_has_ended_or_never_came(
+    records: Database, store: S3ObjectStore, sweeper: Sweeper, settings: Settings,
+    project: Project, make_task: MakeTask, signals: Signals,
+) -> None:  # fmt: skip
+    pending, cancelled = make_task(), make_task()
+    _cancel(records, project, cancelled)
+    now = datetime.now(UTC)
+    within = timedelta(seconds=settings.total_timeout_s, hours=1)
+    young, old = make_id(Prefix.FILE, now), make_id(Prefix.FILE, now - within)
+    keys = {
+        one: UPLOADS_PREFIX + one for one in (pending.file_id, cancelled.file_id, young, old, "x")
+    }
+    for key in keys.values():
+        store.put(key, b"sent", PLAIN, overwrite=True)
+    upload = store.begin(UPLOADS_PREFIX + young, PLAIN)
+
+    sweeper.sweep_store()
+
+    there = set(store.list_keys(UPLOADS_PREFIX)) & set(keys.values())
+    assert there == {keys[pending.file_id], keys[young], keys["x"]}
+    # One that takes its hours is not taken for a stray, and is one in the end.
+    later = Sweeper(records, signals, store, settings, lambda: now + timedelta(hours=2))
+    later.sweep_store()
+    assert upload in [one.upload for one in store.list_uploads(UPLOADS_PREFIX)]
+    later = Sweeper(records, signals, store, settings, lambda: now + within + timedelta(minutes=1))
+    later.sweep_store()
+    assert upload not in [one.upload for one in store.list_uploads(UPLOADS_PREFIX)]
+    there = set(store.list_keys(UPLOADS_PREFIX)) & set(keys.values())
+    assert there == {keys[pending.file_id], keys["x"]}
+    for key in there:
+        store.delete(key)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ulid import ULID
 
-from ingest.ids import Prefix, is_id, make_id
+from ingest.ids import Prefix, is_id, make_id, read_time
 
 NOON = dt.datetime(2025, 8, 20, 12, 0, 0, tzinfo=dt.UTC)
 
@@ -28,6 +28,12 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
     steps = [0, 1, 2, 999, 1000, 86_400_000, 31_536_000_000]
     made = [make_id(Prefix.TASK, NOON + dt.timedelta(milliseconds=step)) for step in steps]
     assert made == sorted(made)
+
+
+@pytest.mark.parametrize("prefix", Prefix)
+def test_an_id_says_to_a_millisecond_when_it_was_made(prefix: Prefix) -> None:
+    moment = NOON + dt.timedelta(milliseconds=123)
+    assert read_time(make_id(prefix, moment)) == moment
 
 
 def test_ids_of_one_millisecond_are_all_different_and_no_neighbours() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import FieldInvalid
-from ingest.urls import MAX_URL_BYTES, ObjectUrl, SourceUrl, parse_order_url, parse_source_url
+from ingest.urls import (
+    MAX_URL_BYTES,
+    ObjectUrl,
+    SourceUrl,
+    parse_order_url,
+    parse_source_url,
+    parse_stored_url,
+)
 
 TAKEN = {
     "plain": ("s3://archive/a.mp4", "archive", "a.mp4", "s3://archive/a.mp4"),
@@ -130,3 +137,29 @@ def test_every_key_has_a_url(key: str) -> None:
         return
     assert url == ObjectUrl("archive", key)
     assert unquote(url.path) == f"/{key}"
+
+
+FILE_ID = "file_01m859r1yny08r1ap8hz69hcss"
+
+
+def test_what_was_sent_has_a_url_that_nobody_can_order() -> None:
+    url = ObjectUrl.of_upload(FILE_ID)
+    assert (str(url), url.redacted) == (f"upload:{FILE_ID}", f"upload:{FILE_ID}")
+    assert (url.key, url.is_upload) == (f".headrace/uploads/{FILE_ID}", True)
+    assert parse_stored_url(str(url)) == url
+    with pytest.raises(FieldInvalid, match="'upload'"):
+        parse_order_url(str(url))
+
+
+@pytest.mark.parametrize("rest", ["", "x", "../a", f"{FILE_ID}/x", f"//{FILE_ID}", "task_1"])
+def test_what_only_looks_like_the_url_of_what_was_sent_is_none(rest: str) -> None:
+    with pytest.raises(FieldInvalid):
+        parse_stored_url(f"upload:{rest}")
+
+
+def test_the_url_of_any_other_order_is_read_as_it_was_written() -> None:
+    for text in ("https://example.com/a?b", "s3://archive/a%20b"):
+        assert parse_stored_url(text) == parse_order_url(text)
+    found = parse_stored_url("s3://archive/a")
+    assert isinstance(found, ObjectUrl)
+    assert not found.is_upload

@@ -18,7 +18,7 @@ from ingest.resources import show_file
 from ingest.webhook_resources import show_event
 from tests.unit.ingest.test_resources import FILE, TASK
 
-SHOW = partial(show_file, delivery_url="https://cdn.example", own_delivery=False)
+SHOW = partial(show_file, own_url="https://api.example", delivery_url="https://cdn.example")
 EVENT = Event(
     id=make_id(Prefix.EVENT),
     project_id="prj_1",

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.errors import Failure
 from ingest.formats import Kind
-from ingest.model import Attempt, File, MediaInfo, Order, Task, Transfer
+from ingest.model import Attempt, File, FileAccess, MediaInfo, Order, Task, Transfer
 from ingest.resources import show_file, show_task, show_time
 from ingest.states import Status
 
@@ -141,7 +141,7 @@ def test_attempts_are_shown_with_their_errors() -> None:
 
 
 def test_a_file_of_which_nobody_knows_the_sha256_has_no_checksum() -> None:
-    shown = show_file(replace(FILE, sha256=None), "http://h", own_delivery=True)
+    shown = show_file(replace(FILE, sha256=None), "http://h")
     assert shown.checksum is None
 
 
@@ -155,6 +155,7 @@ def test_priority_and_number_of_attempts_are_shown_as_they_are_in_force() -> Non
         "webhook_url": None,
         "overwrites": False,
         "dedupe": "none",
+        "access": "public",
     }
 
 
@@ -194,11 +195,21 @@ def test_a_files_address_is_its_id_or_its_key_percent_encoded(
     url: str,
 ) -> None:
     file = replace(FILE, folder=folder, filename=filename, object_key=key)
-    assert show_file(file, "https://d.example", own_delivery=own).url == url
+    shown = show_file(file, "https://d.example", None if own else "https://d.example")
+    assert shown.url == url
+
+
+def test_a_file_that_takes_a_signature_has_its_address_where_signatures_are_known() -> None:
+    file = replace(FILE, folder="f", filename="a.mp3", object_key="p/f/a.mp3")
+    signed = replace(file, access=FileAccess.SIGNED)
+    cdn = "https://cdn.example"
+    assert show_file(file, "https://a.example/delivery", cdn).url == f"{cdn}/p/f/a.mp3"
+    shown = show_file(signed, "https://a.example/delivery", cdn)
+    assert (shown.url, shown.access) == ("https://a.example/delivery/p/f/a.mp3", "signed")
 
 
 def test_what_does_not_apply_is_null() -> None:
-    shown = show_file(FILE, "https://d.example", own_delivery=True).model_dump(mode="json")
+    shown = show_file(FILE, "https://d.example").model_dump(mode="json")
     null = {name for name, value in shown.items() if value is None}
     assert null == {
         "codecs", "width", "height", "orientation", "rotation", "mirrored", "transparency", "color",

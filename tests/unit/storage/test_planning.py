@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from ingest.config import Settings
 from ingest.environ import load_settings
 from ingest.errors import FieldInvalid
-from ingest.model import Project
+from ingest.model import FileAccess, Project
 from ingest.order_requests import QueuedRequest
 from ingest.source_headers import load_headers
-from ingest.urls import parse_order_url
+from ingest.urls import ObjectUrl, parse_order_url
 from storage.planning import Planner
 from storage.sealing import Sealer
 
@@ -133,3 +133,42 @@ def test_a_connection_is_told_of_to_its_projects_alone(
         with pytest.raises(FieldInvalid, match="names nothing that a connection") as caught:
             planner.check_connection(project, parse_order_url(url))
         assert caught.value.param == "url"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "HEADRACE_SECRET_KEYS"),
+        ({"secret_keys": (KEY,), "delivery_url": "https://cdn.example"}, "HEADRACE_DELIVERY_URL"),
+        ({"delivery_url": "https://cdn.example"}, "HEADRACE_SECRET_KEYS"),
+    ],
+)
+def test_a_file_that_cannot_be_kept_to_signed_urls_is_not_promised_to_be(
+    changed: dict[str, object], said: str, settings: Settings
+) -> None:
+    planner = Planner(settings.model_copy(update=changed), Sealer([]))
+    with pytest.raises(FieldInvalid, match=said) as raised:
+        planner.make_order(_ask(access="signed"))
+    assert raised.value.param == "access"
+    assert planner.make_order(_ask(access="public")).access is FileAccess.PUBLIC
+    assert planner.make_order(_ask()).access is FileAccess.PUBLIC
+
+
+def test_a_file_is_kept_to_signed_urls_where_all_of_them_are_ours(settings: Settings) -> None:
+    planner = Planner(settings.model_copy(update={"secret_keys": (KEY,)}), Sealer([KEY]))
+    assert planner.make_order(_ask(access="signed")).access is FileAccess.SIGNED
+
+
+def test_no_file_is_planned_where_lies_what_was_sent(make_planner: Callable[..., Planner]) -> None:
+    first = Project(OWN_ID, "first", "")
+    with pytest.raises(FieldInvalid, match="a place for sources"):
+        make_planner().plan_key(first, ".headrace/uploads", "a.mp4", lambda _: False)
+    key = make_planner().plan_key(PROJECT, ".headrace/uploads", "a.mp4", lambda _: False)
+    assert key == "place/.headrace/uploads/a.mp4"
+
+
+def test_what_was_sent_is_no_connections_and_needs_none(
+    make_planner: Callable[..., Planner],
+) -> None:
+    sent = ObjectUrl.of_upload("file_01m859r1yny08r1ap8hz69hcss")
+    make_planner().check_connection(PROJECT, sent)

@@ -291,3 +291,22 @@ def test_a_connection_that_is_set_up_wrong_is_told_by_its_name_alone(
     with pytest.raises(SourceUnavailable) as caught:
         buckets.find(ONE, ObjectUrl("archive", "a"))
     assert caught.value.message == "'s3://archive' cannot be used as it is set up."
+
+
+def test_what_was_sent_is_read_from_our_own_bucket_whatever_connections_there_are() -> None:
+    opened: list[Connection] = []
+
+    def open_bucket(_: Settings, connection: Connection) -> SourceBucket:
+        opened.append(connection)
+        return SourceBucket(connection, MemoryObjectStore(), Egress(Policy(1, 1)))
+
+    settings = load(uploads={"bucket": "theirs", "endpoint": "https://far.example", **KEYS})
+    buckets = SourceBuckets(settings, pool_size=1, open_bucket=open_bucket)
+    sent = ObjectUrl.of_upload("file_01m859r1yny08r1ap8hz69hcss")
+    first = buckets.find(ONE, sent)
+    theirs = buckets.find(ONE, ObjectUrl("uploads", "a"))
+    assert (first.connection.bucket, theirs.connection.bucket) == ("media", "theirs")
+    assert first.connection.in_own_store
+    assert first.connection.allows(ONE, sent.key)
+    assert buckets.find(TWO, sent) is first
+    assert len(opened) == 2

@@ -21,6 +21,7 @@ from ingest.errors import (
     StorageUnavailable,
     UploadLost,
 )
+from ingest.ids import Prefix, make_id
 from ingest.model import Checkpoint
 from storage.objects.memory import MemoryObjectStore
 from storage.objects.store import CopySource
@@ -72,6 +73,17 @@ def test_a_long_object_of_our_own_store_is_copied_if_its_etag_holds() -> None:
     assert plan is not None
     assert plan.source == CopySource("old", "a b.mp4", '"e"')
     assert plan.size_bytes == PART_BYTES + 1
+
+
+def test_what_was_sent_is_copied_although_its_sha256_is_known() -> None:
+    file_id = make_id(Prefix.FILE)
+    attempt = begin(f"upload:{file_id}", checksum="sha256:" + "0" * 64)
+
+    plan = plan_copy(attempt, opened(), None)
+
+    assert plan is not None
+    assert plan.source == CopySource("media", f".headrace/uploads/{file_id}", '"e"')
+    assert plan_copy(attempt, opened(size_bytes=PART_BYTES), None) is None
 
 
 @pytest.mark.parametrize(
