@@ -26,6 +26,7 @@ from ingest.order_fields import (
 )
 from ingest.order_requests import OrderRequest, QueuedRequest
 from ingest.states import Status
+from ingest.url_signatures import SignedMethod
 
 
 class FileRequest(OrderRequest):
@@ -79,6 +80,14 @@ class TaskChange(Strict):
     )
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) and value.isupper() else value
+
+
+# Both cases in the document would be one name twice in clients that are made from it.
+_Method = Annotated[SignedMethod, Field(strict=False), BeforeValidator(_lower)]
+
+
 class SignatureRequest(Strict):
     """``POST /signatures``."""
 
@@ -92,8 +101,8 @@ class SignatureRequest(Strict):
         ge=1,
         description="When it ends, in seconds since 1970: up to 7 days from now; an hour without.",
     )
-    method: Literal["get", "put", "GET", "PUT"] | None = Field(
-        None, description="To read the file, as without it, or to send it."
+    method: _Method | None = Field(
+        None, description="To read the file, as without it, or to send it; in upper case, too."
     )
     if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
         None, description="Of a file that is sent: as for `POST /files`."

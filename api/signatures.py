@@ -45,7 +45,7 @@ def create(asked: SignatureRequest) -> Response:
         raise FieldInvalid(
             "Nothing can be signed here: the operator has set no HEADRACE_SECRET_KEYS."
         )
-    method = SignedMethod(asked.method.lower()) if asked.method else SignedMethod.GET
+    method = asked.method or SignedMethod.GET
     expiry = _find_expiry(services, asked.expiry)
     if method is SignedMethod.GET:
         name = _find_name(project.key_prefix, asked)
