@@ -127,9 +127,11 @@ class _NoProber(Prober):
     def __init__(self) -> None:
         """Look for no ffprobe."""
 
-    def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
+    def probe_bytes(
+        self, content: bytes | bytearray | memoryview, sniffed: Format, project_id: str
+    ) -> MediaInfo:
         """Say what the sniffer said."""
-        del content
+        del content, project_id
         return _describe(sniffed)
 
     def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:

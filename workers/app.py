@@ -166,4 +166,5 @@ def _build_prober(settings: Settings) -> Prober:
             max_pixels=settings.probe_max_pixels,
         ),
         settings.frame_ffmpegs,
+        placeholders=settings.placeholders,
     )

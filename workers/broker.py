@@ -42,6 +42,8 @@ def create_celery(settings: Settings) -> Celery:
             "socket_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 10,
+            # What was taken is noted in memory, and not in Redis too, to be struck out at once.
+            "ack_emulation": False,
         },
     )
     return app

@@ -47,10 +47,21 @@ def read_frame(ffmpegs: Sequence[str], asked: object) -> Mapping[str, object] | 
     )
     if len(ran.stdout) != width * height * 4:
         return None
-    turned = turn_pixels(
-        ran.stdout, width, rotation=int(asked["rotation"]), mirrored=bool(asked["mirrored"])
+    return describe_pixels(
+        ran.stdout,
+        width,
+        height,
+        rotation=int(asked["rotation"]),
+        mirrored=bool(asked["mirrored"]),
     )
-    if asked["rotation"] in {90, 270}:
+
+
+def describe_pixels(
+    rgba: bytes, width: int, height: int, *, rotation: int, mirrored: bool
+) -> Mapping[str, object]:
+    """Say what a page may show in place of a raw RGBA picture; see :func:`read_frame`."""
+    turned = turn_pixels(rgba, width, rotation=rotation, mirrored=mirrored)
+    if rotation in {90, 270}:
         width, height = height, width
     return {
         "placeholder": base64.b64encode(encode_thumbhash(width, height, turned)).decode(),

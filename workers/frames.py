@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from ingest.model import JsonObject
 
-# A ThumbHash knows seven waves a side; four pixels for each are plenty.
-FRAME_SIDE = 32
+# A ThumbHash knows seven waves a side; three pixels for each are plenty.
+FRAME_SIDE = 24
 # Read at most this far for what a stream is made of; the packets of one frame come on top.
 _LOOK_BYTES = 1_000_000
 _QUIET = ("-v", "quiet", "-nostdin", "-nostats")
@@ -80,6 +80,24 @@ def order_from_descriptor(
     return _make_order(picture, size, program, [*_QUIET, *limits, *source, *chosen])
 
 
+def order_picture(picture: Picture, decoder: str, max_pixels: int) -> JsonObject:
+    """Return what makes a host decode a picture itself.
+
+    Args:
+        decoder: what Pillow calls it.
+    """
+    size = _fit(picture)
+    return {
+        "picture": {
+            "decoder": decoder,
+            "coded_width": picture.width,
+            "coded_height": picture.height,
+            "max_pixels": max_pixels,
+            **_place(picture, size),
+        }
+    }
+
+
 def order_from_address(
     picture: Picture, demuxer: str, program: int, options: Mapping[str, str]
 ) -> tuple[JsonObject, str]:
@@ -135,11 +153,17 @@ def _make_order(
         "frame": {
             "program": program,
             "arguments": [*arguments, *written],
-            "width": size[0],
-            "height": size[1],
-            "rotation": picture.rotation,
-            "mirrored": picture.mirrored,
+            **_place(picture, size),
         }
+    }
+
+
+def _place(picture: Picture, size: tuple[int, int]) -> JsonObject:
+    return {
+        "width": size[0],
+        "height": size[1],
+        "rotation": picture.rotation,
+        "mirrored": picture.mirrored,
     }
 
 

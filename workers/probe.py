@@ -23,19 +23,17 @@ from ingest.formats import AVIF, HEIC, Format, Kind
 from ingest.logs import get_logger
 from ingest.model import JsonObject, MediaInfo
 from workers.codec_strings import find_private_data_wanted
-from workers.ffmpeg import Ffmpeg, find_ffmpeg
 from workers.ffprobe import find_ffprobe
-from workers.frames import Picture, order_from_address, order_from_descriptor, read_frame_answer
+from workers.frames import Frame
+from workers.looking import Looker, find_ffmpegs
 from workers.mediainfo import Described, describe
 from workers.probe_host import HostLimits, Programs
-from workers.probe_hosts import HostPool, hold_in_memory
+from workers.probe_hosts import Duty, HostPool, hold_in_memory
 
 # Where ffmpeg-python wants the input's name: an option that changes nothing.
 _NO_ADDRESS = "-hide_banner"
 # Demuxers that go back over what is broken, and would ask the store anew each time.
 _GO_BACK = frozenset({"ogg"})
-# Many people's pictures, and an ffmpeg from a wheel may be built without what they need.
-_WORTH_A_WORD = ("png", "apng", "webp", "av1", "hevc", "h264")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +65,33 @@ class Prober:
     Args:
         ffprobe_path: a path, or a name to find on PATH.
         limits: bounds of each probe.
-        ffmpeg_paths: the same of the ffmpegs that decode frames, of which the first does that can;
-            none for no frames.
+        ffmpeg_paths: the same of the ffmpegs that decode frames, of which the first does that can.
+        placeholders: whether files get one.
+
+    Attributes:
+        frames_lack: why files, or some, get no placeholder here; None where all may.
 
     Raises:
         ConfigError: there is no ffprobe there, or it is older than 6.1.
     """
 
     def __init__(
-        self, ffprobe_path: str, limits: ProbeLimits, ffmpeg_paths: Sequence[str] = ()
+        self,
+        ffprobe_path: str,
+        limits: ProbeLimits,
+        ffmpeg_paths: Sequence[str] = (),
+        *,
+        placeholders: bool = True,
     ) -> None:
         self._ffprobe = find_ffprobe(ffprobe_path)
-        found = [find_ffmpeg(path) for path in ffmpeg_paths]
-        self._ffmpegs = [one for one in found if isinstance(one, Ffmpeg)]
-        self._not_usable = [one for one in found if isinstance(one, str)]
+        ffmpegs, self.frames_lack = find_ffmpegs(ffmpeg_paths)
         self._limits = limits
+        self._placeholders = placeholders
         self._hosts = HostPool(
-            Programs(self._ffprobe.path, tuple(one.path for one in self._ffmpegs)),
+            Programs(self._ffprobe.path, tuple(one.path for one in ffmpegs)),
             HostLimits(limits.timeout_s, limits.memory_bytes),
         )
+        self._looker = Looker(ffmpegs, self._hosts, limits.max_pixels)
 
     @property
     def shortcomings(self) -> Mapping[str, str]:
@@ -97,21 +103,13 @@ class Prober:
             found["arguments"] = "this ffprobe reads no option from a file"
         return found
 
-    @property
-    def frames_lack(self) -> str | None:
-        """Why files, or some, get no placeholder here; None where all may, or none shall."""
-        reasons = list(self._not_usable)
-        lacking = [
-            codec
-            for codec in _WORTH_A_WORD
-            if not any(codec in one.codecs for one in self._ffmpegs)
-        ]
-        if self._ffmpegs and lacking:
-            reasons.append(f"no ffmpeg here decodes {', '.join(lacking)}")
-        return "; ".join(reasons) or None
-
-    def probe_bytes(self, content: bytes | bytearray | memoryview, sniffed: Format) -> MediaInfo:
+    def probe_bytes(
+        self, content: bytes | bytearray | memoryview, sniffed: Format, project_id: str
+    ) -> MediaInfo:
         """Probe a file that is in memory whole.
+
+        Args:
+            project_id: whose it is; no process that has decoded another's decodes it.
 
         Raises:
             ProbeFailed: ffprobe could not read it as what it looked like, or not within limits.
@@ -120,12 +118,10 @@ class Prober:
             found = _Input("fd:", fd, "fd", {})
             described = self._describe(found, sniffed, view, is_whole=True)
             picture = described.picture
-            program = self._choose_program(picture)
-            if picture is None or program is None:
+            if picture is None or not self._placeholders:
                 return described.media
-            max_pixels = self._limits.max_pixels
-            order = order_from_descriptor(picture, sniffed.demuxer, program, max_pixels)
-            return self._look(described, order, fd, offline=True)
+            frame = self._looker.look_at_file(picture, sniffed, fd, project_id)
+            return _show(described.media, frame)
 
     def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
         """Probe a stored object through a presigned URL of our own store.
@@ -150,7 +146,11 @@ class Prober:
         else:
             given = _Input(url, None, protocols, more)
             described = self._describe(given, sniffed, memoryview(head), is_whole=False)
-        return self._look_from_store(described, url, protocols, sniffed)
+        picture = described.picture
+        if picture is None or not self._placeholders:
+            return described.media
+        frame = self._looker.look_at_address(picture, sniffed, url, protocols, wait_us)
+        return _show(described.media, frame)
 
     def close(self) -> None:
         """End the hosts that are idle; those at work end with their probes."""
@@ -196,50 +196,20 @@ class Prober:
         if given.fd is not None:
             os.lseek(given.fd, 0, os.SEEK_SET)
         order = {"address": given.address, "options": options}
-        answer = self._hosts.ask(order, given.fd, offline=given.offline)
+        answer = self._hosts.ask(order, given.fd, Duty(offline=given.offline))
         return _read_answer(answer, self._limits)
 
-    def _choose_program(self, picture: Picture | None) -> int | None:
-        """Return the place of the ffmpeg that decodes a picture; None if there is none."""
-        if picture is None or picture.width * picture.height > self._limits.max_pixels:
-            return None
-        able = (at for at, one in enumerate(self._ffmpegs) if picture.codec in one.codecs)
-        return next(able, None)
 
-    def _look_from_store(
-        self, described: Described, url: str, protocols: str, sniffed: Format
-    ) -> MediaInfo:
-        picture = described.picture
-        program = self._choose_program(picture)
-        # What opens an address knows no groups, and without files it would show the address.
-        if picture is None or program is None or picture.group is not None:
-            return described.media
-        if not self._ffmpegs[program].takes_files:
-            return described.media
-        options = {
-            "url": url,
-            "protocol_whitelist": protocols,
-            "rw_timeout": str(int(self._limits.timeout_s * 1_000_000)),
-        }
-        order, graph = order_from_address(picture, sniffed.demuxer, program, options)
-        with hold_in_memory(graph.encode()) as fd:
-            return self._look(described, order, fd, offline=False)
-
-    def _look(
-        self, described: Described, order: JsonObject, fd: int, *, offline: bool
-    ) -> MediaInfo:
-        os.lseek(fd, 0, os.SEEK_SET)
-        frame = read_frame_answer(self._hosts.ask(order, fd, offline=offline))
-        media = described.media
-        if frame is None:
-            return media
-        unsaid = media.transparency is None
-        return replace(
-            media,
-            placeholder=frame.placeholder,
-            background=frame.background,
-            transparency=frame.transparent if unsaid else media.transparency,
-        )
+def _show(media: MediaInfo, frame: Frame | None) -> MediaInfo:
+    if frame is None:
+        return media
+    unsaid = media.transparency is None
+    return replace(
+        media,
+        placeholder=frame.placeholder,
+        background=frame.background,
+        transparency=frame.transparent if unsaid else media.transparency,
+    )
 
 
 def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
@@ -256,15 +226,19 @@ def _read_answer(answer: bytes | None, limits: ProbeLimits) -> JsonObject:
 
 
 def build_prober(
-    ffprobe_path: str, limits: ProbeLimits, ffmpeg_paths: Sequence[str] = ()
+    ffprobe_path: str,
+    limits: ProbeLimits,
+    ffmpeg_paths: Sequence[str] = (),
+    *,
+    placeholders: bool = True,
 ) -> Prober:
     """Return a prober whose fork server is warm, by letting it probe nothing at all.
 
     What its sandbox lacks here is logged once, and so is what keeps files from placeholders.
     """
-    prober = Prober(ffprobe_path, limits, ffmpeg_paths)
+    prober = Prober(ffprobe_path, limits, ffmpeg_paths, placeholders=placeholders)
     with suppress(ProbeFailed, InternalError):
-        prober.probe_bytes(b"", _WARM_UP)
+        prober.probe_bytes(b"", _WARM_UP, "")
     log = get_logger(__name__)
     for lacking, reason in prober.shortcomings.items():
         log.warning("probe.sandbox_lacks", lacking=lacking, reason=reason)

@@ -4,9 +4,10 @@ Where the kernel allows, a host is in a user namespace of its own, out of which 
 worker can be read; one whose input is handed to it has no network either.
 
 Imported by the fork server alone (:mod:`workers.probe_hosts`), so it imports next to nothing. A
-host starts a session of its own, so that it and what it runs can be killed as one group. It reads
-no media itself, and what it answers are JSON bytes: nothing that has touched hostile input is ever
-unpickled. When the worker is gone, so is the host.
+host starts a session of its own, so that it and what it runs can be killed as one group. It either
+runs programs and reads no media itself, or decodes pictures and does nothing else. What it answers
+are JSON bytes: nothing that has touched hostile input is ever unpickled. When the worker is gone,
+so is the host.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import ffmpeg
 
 from ingest.environ import forget_environ
 from workers.frame_host import read_frame
+from workers.picture_host import read_picture
 from workers.sandbox import erase_environ, leave_worker, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
@@ -62,7 +64,7 @@ class Programs:
 
 
 def serve_orders(
-    worker: Connection, programs: Programs, limits: HostLimits, *, offline: bool
+    worker: Connection, programs: Programs, limits: HostLimits, *, offline: bool, decodes: bool
 ) -> None:
     """Answer orders until the worker hangs up.
 
@@ -70,14 +72,19 @@ def serve_orders(
 
     Args:
         offline: whether all that will be read is handed over, and no network is needed.
+        decodes: whether it decodes pictures itself, and starts no program then.
 
-    An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON for ffprobe, or
-    ``{"frame": …, "has_fd": …}`` for ffmpeg (:func:`workers.frame_host.read_frame`), followed by a
-    descriptor where it has one, which becomes the program's standard input. The answer is
+    An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON for ffprobe,
+    ``{"frame": …, "has_fd": …}`` for ffmpeg (:func:`workers.frame_host.read_frame`), or
+    ``{"picture": …, "has_fd": true}`` (:func:`workers.picture_host.read_picture`), followed by a
+    descriptor where it has one, which becomes the standard input. The answer is
     ``{"probe": …}``, ``{"frame": …}``, ``{"refused": text}`` or :data:`TIMED_OUT`.
     """
     os.setsid()
     _limit(limits)
+    if decodes:
+        # It never starts anything; of root alone the kernel asks no limit.
+        _set_soft_limit(resource.RLIMIT_NPROC, 0)
     forget_environ()
     erase_environ()
     refuse_new_rights()
@@ -93,15 +100,15 @@ def serve_orders(
                     fd = reduction.recv_handle(worker)
                     os.dup2(fd, 0)
                     os.close(fd)
-                worker.send_bytes(_answer(order, programs, limits))
+                worker.send_bytes(_answer(order, None if decodes else programs, limits))
                 os.dup2(nothing, 0)
     finally:
         # Takes a program that is late along.
         os.killpg(0, signal.SIGKILL)
 
 
-def _answer(order: Mapping[str, object], programs: Programs, limits: HostLimits) -> bytes:
-    is_frame = "frame" in order
+def _answer(order: Mapping[str, object], programs: Programs | None, limits: HostLimits) -> bytes:
+    is_frame = "address" not in order
     cpu_s = limits.timeout_s * (_FRAME_CPU_SHARE if is_frame else _CPU_SHARE)
     # Soft limits are inherited: a child may use what is left from here on.
     used_s = math.ceil(time.process_time())
@@ -109,11 +116,13 @@ def _answer(order: Mapping[str, object], programs: Programs, limits: HostLimits)
     signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, limits.timeout_s * (_FRAME_SHARE if is_frame else 1.0))
     try:
-        found = (
-            {"frame": read_frame(programs.ffmpegs, order["frame"])}
-            if is_frame
-            else _probe(order, programs.ffprobe)
-        )
+        if programs is None:
+            with open(0, "rb", closefd=False) as file:
+                found: Mapping[str, object] = {"frame": read_picture(file, order.get("picture"))}
+        elif is_frame:
+            found = {"frame": read_frame(programs.ffmpegs, order.get("frame"))}
+        else:
+            found = _probe(order, programs.ffprobe)
     except TimeoutError:
         return TIMED_OUT
     finally:

@@ -1,10 +1,13 @@
-"""The processes that run ffprobe and ffmpeg for a worker: made, asked, and ended.
+"""The processes that run ffprobe and ffmpeg for a worker, or decode pictures: made, asked, ended.
 
-A fork server, started once, keeps ffmpeg-python imported. Hosts are forked from it, as many as are
-asked at once, and each takes one order after another (:mod:`workers.probe_host`). A host is killed
-as a process group, with whatever it runs, when an order went wrong, and is replaced after some
-hundred of them. What a host leaves running that died itself ends by its own limits, of CPU time
-and of waiting for an answer.
+A fork server, started once, keeps ffmpeg-python and Pillow imported. Hosts are forked from it, as
+many as are asked at once, and each takes one order after another (:mod:`workers.probe_host`). A
+host is killed as a process group, with whatever it runs, when an order went wrong, and is replaced
+after some hundred of them. What a host leaves running that died itself ends by its own limits, of
+CPU time and of waiting for an answer.
+
+Invariant: one that decodes pictures itself, and may have been taken over by one, is never asked for
+anything else, nor for the picture of another project.
 """
 
 from __future__ import annotations
@@ -29,6 +32,20 @@ from workers.probe_host import TIMED_OUT, HostLimits, Programs, serve_orders
 _SLACK_S = 3.0
 # Its memory and its CPU time begin anew after so many orders.
 _MOST_ORDERS = 1000
+# So many projects may take turns before a host is made anew for each of their pictures.
+_MOST_IDLE_DECODERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What a host is for.
+
+    ``offline``: whether all it reads is handed to it, and it needs no network. ``pictures_of``: the
+    project whose pictures it decodes itself; None for one that runs programs.
+    """
+
+    offline: bool
+    pictures_of: str | None = None
 
 
 class HostPool:
@@ -52,30 +69,31 @@ class HostPool:
         # Why hosts without network have no namespaces; None where they have, or none was asked.
         self.refused: str | None = None
 
-    def ask(self, order: Mapping[str, object], fd: int | None, *, offline: bool) -> bytes | None:
+    def ask(self, order: Mapping[str, object], fd: int | None, duty: Duty) -> bytes | None:
         """Have an order carried out.
 
         Args:
             fd: what the program reads as its standard input.
-            offline: whether it needs no network.
+            duty: what the host that does it has to be for.
 
         Returns:
             The host's answer; None if its time was over or its limits ended it.
         """
         sent = json.dumps({**order, "has_fd": fd is not None}).encode()
         while True:
-            host = self._take(offline=offline)
+            host = self._take(duty)
             answer, is_gone = None, False
             try:
                 answer = host.ask(sent, fd, self._limits.timeout_s + _SLACK_S)
-                if offline:
+                if duty.offline:
                     self.refused = host.refused
             except (EOFError, OSError):
                 is_gone = True
             finally:
                 self._put_back(host, went_well=answer not in {None, TIMED_OUT})
-            # One that was used before may have died of that, or of nothing.
-            if not (is_gone and host.order_count > 1):
+            # One that was used before may have died of that, or of nothing; one that decodes dies
+            # of what it decodes.
+            if not (is_gone and host.order_count > 1 and duty.pictures_of is None):
                 return answer
             if fd is not None:
                 os.lseek(fd, 0, os.SEEK_SET)
@@ -87,30 +105,39 @@ class HostPool:
         for host in idle:
             self._end(host)
 
-    def _take(self, *, offline: bool) -> Host:
+    def _take(self, duty: Duty) -> Host:
         with self._lock:
             for host in reversed(self.idle):
-                if host.offline is offline:
+                if host.duty == duty:
                     self.idle.remove(host)
                     return host
             ours, theirs = self._context.Pipe(duplex=True)
             process = self._context.Process(
                 target=serve_orders,
                 args=(theirs, self._programs, self._limits),
-                kwargs={"offline": offline},
+                kwargs={"offline": duty.offline, "decodes": duty.pictures_of is not None},
                 daemon=True,
             )
             process.start()
             theirs.close()
-        return Host(process, ours, offline=offline)
+        return Host(process, ours, duty)
 
     def _put_back(self, host: Host, *, went_well: bool) -> None:
         if went_well and host.order_count < _MOST_ORDERS:
             with self._lock:
                 if not self._closed:
                     self.idle.append(host)
-                    return
+                    surplus = self._find_surplus()
+                    if surplus is None:
+                        return
+                    self.idle.remove(surplus)
+                    host = surplus
         self._end(host)
+
+    def _find_surplus(self) -> Host | None:
+        """Return the decoder that has been idle for longest, if there are too many."""
+        decoders = [one for one in self.idle if one.duty.pictures_of is not None]
+        return decoders[0] if len(decoders) > _MOST_IDLE_DECODERS else None
 
     def _end(self, host: Host) -> None:
         host.line.close()
@@ -129,7 +156,7 @@ class Host:
 
     process: ForkServerProcess
     line: Connection
-    offline: bool
+    duty: Duty
     refused: str | None = None
     order_count: int = 0
 

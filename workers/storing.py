@@ -133,7 +133,8 @@ def _store_short(
     content: memoryview,
     sha256: str,
 ) -> tuple[MediaInfo, str]:
-    media = attempt.tools.prober.probe_bytes(content, sniffed)
+    project_id = attempt.lease.task.project_id
+    media = attempt.tools.prober.probe_bytes(content, sniffed, project_id)
     key = make_object_key(attempt.lease, media.extension)
     name = choose_shown_name(attempt.lease, source_name, media.extension)
     headers = attempt.placement.make_headers(media.type, name, sha256)

