@@ -19,7 +19,7 @@ from api.services import Services, get_services
 from ingest.errors import NotFound
 from ingest.ids import Prefix, is_id
 from ingest.model import File, FileAccess
-from ingest.naming import clean_name, make_disposition
+from ingest.naming import POSTER_TYPE, clean_name, find_poster_owner, make_disposition
 from ingest.url_signatures import Grant, SignedMethod, read_terms
 from storage.objects.store import ObjectHeaders
 from storage.records import files
@@ -41,21 +41,26 @@ def deliver(name: str, asked: DeliveryQuery) -> Response:
     """Redirect to the object, under the type that was found in its bytes."""
     services = get_services()
     file = None
+    shown_id = find_poster_owner(name)
     # PostgreSQL takes no U+0000 in text, and no key has one.
     if "\x00" not in name:
-        file_id = name if is_id(Prefix.FILE, name) else None
+        file_id = name if is_id(Prefix.FILE, name) else shown_id
         with services.database.transaction() as connection:
             file = files.find_delivered(connection, file_id=file_id, object_key=name)
     ttl_s = services.settings.presign_ttl_s
     if file is not None:
         ttl_s = min(ttl_s, _count_seconds(services, file, name, asked))
-    if file is None or not ttl_s:
+    key = None
+    if file is not None:
+        key = file.stored_key if shown_id is None else file.poster_key
+    if file is None or key is None or not ttl_s:
         raise NotFound("There is no such file, or it takes a signed URL that has not ended.")
     own = file.filename or file.source_name or f"{file.id}.{file.media.extension}"
-    shown = clean_name(asked.download or "") or own
+    shown = clean_name(asked.download or "") or (own if shown_id is None else name)
     disposition = make_disposition(shown, saves=asked.download is not None)
-    headers = ObjectHeaders(file.media.type, disposition, {})
-    address = services.store.presign(file.stored_key, ttl_s, headers, head=request.method == "HEAD")
+    content_type = file.media.type if shown_id is None else POSTER_TYPE
+    headers = ObjectHeaders(content_type, disposition, {})
+    address = services.store.presign(key, ttl_s, headers, head=request.method == "HEAD")
     response = redirect(address, 302)
     # Half the signature's life: a cached redirect must still work when it is followed. One to an
     # object that is about to be moved would not.

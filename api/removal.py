@@ -19,7 +19,8 @@ def remove_file(services: Services, project_id: str, file_id: str) -> bool:
         removed = files.remove(connection, project_id, file_id)
         if removed is None:
             return False
-        stored_key, size_bytes = removed
-        services.store.delete(stored_key)
-        projects.give_back(connection, project_id, size_bytes)
+        if removed.poster_key is not None:
+            services.store.delete(removed.poster_key)
+        services.store.delete(removed.stored_key)
+        projects.give_back(connection, project_id, removed.filesize_bytes)
     return True

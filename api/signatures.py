@@ -22,7 +22,7 @@ from api.signature_answers import show_signature
 from ingest.errors import FieldInvalid
 from ingest.ids import Prefix, is_id
 from ingest.model import FileAccess, IfExists, Project
-from ingest.naming import check_filename, make_key
+from ingest.naming import check_filename, find_poster_owner, make_key
 from ingest.url_signatures import MOST_S, USUAL_S, Grant, SignedMethod
 
 blueprint = APIBlueprint("signatures", __name__, tag="Signatures")
@@ -76,7 +76,8 @@ def _find_name(key_prefix: str, asked: SignatureRequest) -> str:
     for field in ("if_exists", "access"):
         if getattr(asked, field) is not None:
             raise FieldInvalid(f"'{field}' goes with the method 'put' alone.", param=field)
-    if not is_id(Prefix.FILE, asked.filename):
+    by_id = is_id(Prefix.FILE, asked.filename) or find_poster_owner(asked.filename) is not None
+    if not by_id:
         return make_key(key_prefix, asked.folder, asked.filename)
     if asked.folder is not None:
         raise FieldInvalid(

@@ -27,7 +27,7 @@ from workers.checkpoints import Checkpoints
 from workers.leases import HeldLease
 from workers.opening import Opener
 from workers.placement import Placement
-from workers.probe import Prober
+from workers.probe import Probed, Prober
 from workers.storing import store_source
 from workers.watchdog import Cancellation
 
@@ -128,16 +128,21 @@ class _NoProber(Prober):
         """Look for no ffprobe."""
 
     def probe_bytes(
-        self, content: bytes | bytearray | memoryview, sniffed: Format, project_id: str
-    ) -> MediaInfo:
+        self,
+        content: bytes | bytearray | memoryview,
+        sniffed: Format,
+        project_id: str,
+        *,
+        poster: bool = False,
+    ) -> Probed:
         """Say what the sniffer said."""
-        del content, project_id
-        return _describe(sniffed)
+        del content, project_id, poster
+        return Probed(_describe(sniffed))
 
-    def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
+    def probe_url(self, url: str, sniffed: Format, head: bytes, *, poster: bool = False) -> Probed:
         """Say what the sniffer said."""
-        del url, head
-        return _describe(sniffed)
+        del url, head, poster
+        return Probed(_describe(sniffed))
 
 
 @cache

@@ -39,6 +39,7 @@ class BatchDefaults(Strict):
     access: Annotated[FileAccess | None, Field(strict=False)] = Field(
         None, description="As of an item."
     )
+    poster: bool | None = Field(None, description="As of an item.")
 
 
 class BatchOptions(Strict):

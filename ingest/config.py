@@ -374,9 +374,8 @@ class Settings(BaseSettings):
 
     @property
     def frame_ffmpegs(self) -> tuple[str, ...]:
-        """The ffmpegs that decode frames; none where no frame is wanted."""
-        named = self.ffmpeg_path.split(",") if self.placeholders else []
-        return tuple(name.strip() for name in named if name.strip())
+        """The ffmpegs that decode frames, the first that can."""
+        return tuple(name.strip() for name in self.ffmpeg_path.split(",") if name.strip())
 
     @property
     def webhook_lease_s(self) -> float:

@@ -10,11 +10,12 @@ import csv
 from collections.abc import Iterator, Sequence
 
 from ingest.errors import BodyInvalid, FieldInvalid, RequestError
-from ingest.line_lists import to_number
+from ingest.line_lists import to_flag, to_number
 from ingest.list_rows import MAX_ROW_BYTES, Lines, ListRow
 from ingest.strict_json import parse_json
 
 _NUMBERS = frozenset({"max_bytes", "priority", "max_attempts"})
+_FLAGS = frozenset({"poster"})
 _OBJECTS = frozenset({"metadata", "headers"})
 _TEXTS = frozenset(
     {
@@ -107,7 +108,7 @@ def _check_names(names: Sequence[str]) -> Sequence[str]:
     if "url" not in found:
         raise FieldInvalid("The first line names no column 'url'.", param="url")
     for name in found:
-        known = name in _TEXTS | _NUMBERS | _OBJECTS or (
+        known = name in _TEXTS | _NUMBERS | _FLAGS | _OBJECTS or (
             name.startswith(_METADATA) and len(name) > len(_METADATA)
         )
         if not known:
@@ -132,6 +133,8 @@ def _parse_cells(line: int, names: Sequence[str], cells: Sequence[str]) -> ListR
                 metadata[name.removeprefix(_METADATA)] = cell
             elif name in _OBJECTS:
                 fields[name] = _to_object(name, cell)
+            elif name in _FLAGS:
+                fields[name] = to_flag(cell)
             else:
                 fields[name] = to_number(cell) if name in _NUMBERS else cell
     except RequestError as error:

@@ -49,6 +49,11 @@ def to_number(text: str) -> object:
     return int(text) if _WHOLE.fullmatch(text) else text
 
 
+def to_flag(text: str) -> object:
+    """Return what ``true`` or ``false`` says, or the text, which is then refused for what it is."""
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
 def _read_lines(
     lines: Lines, parse: Callable[[str], Mapping[str, object] | None]
 ) -> Iterator[ListRow]:

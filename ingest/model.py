@@ -83,7 +83,7 @@ class Order:
     is told how the task ended; ``media_id`` is the media that the file is to belong to (None: a new
     one), and stands in the task from there on. With ``overwrites`` the file takes the place of the
     one that has its name; with ``dedupe`` none is made where one is there already; ``access`` is
-    that of the file.
+    that of the file; with ``poster`` a JPEG of it is stored beside it.
     """
 
     url: str
@@ -100,6 +100,7 @@ class Order:
     overwrites: bool = False
     dedupe: Dedupe = Dedupe.NONE
     access: FileAccess = FileAccess.PUBLIC
+    poster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,8 @@ class File:
     ``object_key`` is what the file is called in the bucket, and ``lies_at`` where its object is as
     long as that is not yet there. ``sha256`` is lower-case hex; None where the store copied what it
     tells no SHA-256 of. ``source_sha256`` and ``source_etag`` are what an unchanged source is known
-    by: SHA-256 of its URL, and its strong validator.
+    by: SHA-256 of its URL, and its strong validator. ``poster_key`` is where its poster lies, which
+    stays there whatever the file is called later; None where it has none.
     """
 
     id: str
@@ -285,6 +287,7 @@ class File:
     source_sha256: str | None = None
     source_etag: str | None = None
     access: FileAccess = FileAccess.PUBLIC
+    poster_key: str | None = None
 
     @property
     def stored_key(self) -> str:

@@ -87,6 +87,22 @@ def make_key(key_prefix: str, folder: str | None, filename: str, *, param: str =
     return key
 
 
+POSTER_TYPE = "image/jpeg"
+
+
+def name_poster(file_id: str) -> str:
+    """Return what a file's poster is called: nothing that somebody names begins with a file's id,
+    so no name of theirs can be in its way."""
+    return f"{file_id}.poster.jpg"
+
+
+def find_poster_owner(name: str) -> str | None:
+    """Return the id of the file whose poster is called so; None if it is no poster's name."""
+    file_id = name.partition(".")[0]
+    is_posters = is_id(Prefix.FILE, file_id) and name == name_poster(file_id)
+    return file_id if is_posters else None
+
+
 def number_name(filename: str, number: int) -> str:
     """Return a filename with a number before its extension (``a-2.mp4``), cut short if need be."""
     stem, extension = posixpath.splitext(filename)

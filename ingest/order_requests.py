@@ -59,6 +59,12 @@ class OrderRequest(Strict):
         description="Who may read the bytes: whoever has the file's `url` (`public`, without it), "
         "or who has a URL of `POST /signatures` (`signed`).",
     )
+    poster: bool | None = Field(
+        None,
+        description="Whether a JPEG of it is stored beside the file, which its `poster` leads to: "
+        "of a video the first frame that is not black, of a picture the picture, of sound its "
+        "cover.",
+    )
     media_id: MediaId | None = Field(
         None,
         description="The media that the file belongs to, as the `media_id` of another file; a new "
@@ -100,6 +106,7 @@ class OrderRequest(Strict):
             overwrites=self.if_exists is IfExists.OVERWRITE,
             dedupe=self.dedupe or Dedupe.NONE,
             access=self.access or FileAccess.PUBLIC,
+            poster=bool(self.poster),
         )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from ingest.errors import Failure
 from ingest.formats import Kind
 from ingest.model import Attempt, Dedupe, File, FileAccess, Task, Transfer
+from ingest.naming import name_poster
 from ingest.states import Status
 
 # Named here because the resources have a field called `object`.
@@ -81,6 +82,7 @@ class FileResource(BaseModel):
     background: str | None = Field(
         description="The colour that most of the picture has.", examples=["#2a5c8f"]
     )
+    poster: str | None = Field(description="Where a JPEG of it is, if it was asked for.")
     metadata: JsonDict | None
     original: bool
     checksum: str | None = Field(
@@ -185,6 +187,7 @@ class OptionsResource(BaseModel):
     overwrites: bool = Field(description="Whether the file takes the place of one of its name.")
     dedupe: Dedupe
     access: FileAccess
+    poster: bool = Field(description="Whether a JPEG of it is stored beside the file.")
 
 
 class TaskResource(BaseModel):
@@ -251,6 +254,7 @@ def show_file(file: File, own_url: str, delivery_url: str | None = None) -> File
         access=file.access,
         placeholder=media.placeholder,
         background=media.background,
+        poster=_make_poster_url(file, own_url, delivery_url),
         metadata=None if file.metadata is None else dict(file.metadata),
         original=True,
         checksum=None if file.sha256 is None else f"sha256:{file.sha256}",
@@ -319,6 +323,7 @@ def show_task(
             overwrites=order.overwrites,
             dedupe=order.dedupe,
             access=order.access,
+            poster=order.poster,
         ),
         output=output,
         duplicate_of=task.duplicate_of,
@@ -360,6 +365,14 @@ def _make_url(file: File, own_url: str, delivery_url: str | None) -> str:
     if delivery_url is not None and file.access is FileAccess.PUBLIC:
         return f"{delivery_url}/{quote(file.object_key)}"
     return f"{own_url}/{quote(file.id if file.filename is None else file.object_key)}"
+
+
+def _make_poster_url(file: File, own_url: str, delivery_url: str | None) -> str | None:
+    if file.poster_key is None:
+        return None
+    if delivery_url is not None and file.access is FileAccess.PUBLIC:
+        return f"{delivery_url}/{quote(file.poster_key)}"
+    return f"{own_url}/{name_poster(file.id)}"
 
 
 def _measure_progress(task: Task, transfer: Transfer | None) -> int:

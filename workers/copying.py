@@ -140,6 +140,7 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
     attempt.held.check()
     attempt.placement.complete(upload, parts, plan.size_bytes)
     get_logger(__name__).info("copy.done", bytes=plan.size_bytes, parts=len(parts))
+    media, poster_key = probe_stored(attempt, upload.key, sniffed, head)
     return make_file(
         attempt.lease,
         attempt.url,
@@ -147,7 +148,8 @@ def copy_source(attempt: Attempt, plan: CopyPlan, source: Stream, deadline: floa
         key=upload.key,
         sha256=sha256,
         filesize_bytes=plan.size_bytes,
-        media=probe_stored(attempt, upload.key, sniffed, head),
+        media=media,
+        poster_key=poster_key,
         etag=plan.source.etag,
     )
 

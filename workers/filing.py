@@ -47,11 +47,13 @@ def make_file(
     sha256: str | None,
     filesize_bytes: int,
     media: MediaInfo,
+    poster_key: str | None,
     etag: str | None,
 ) -> File:
     """Return the File of a task whose object is stored and probed.
 
     Args:
+        poster_key: where its poster lies, if it has one.
         etag: the source's strong validator, if it has one.
     """
     task, named = lease.task, key
@@ -79,4 +81,5 @@ def make_file(
         source_sha256=None if etag is None else digest_source(task.order.url),
         source_etag=etag,
         access=task.order.access,
+        poster_key=poster_key,
     )

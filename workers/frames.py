@@ -60,24 +60,35 @@ def order_from_descriptor(
     Args:
         program: which of the host's ffmpegs runs.
     """
-    if picture.group is not None:
-        picture = _turn_upright(picture)
-    size = _fit(picture)
-    limits = ["-threads", "1", "-max_pixels", str(max_pixels), "-noautorotate"]
+    picture = turn_tiles(picture)
+    size = fit(picture, FRAME_SIDE)
     # What it decodes beyond the first frame, while that is on its way, is for nothing.
-    limits += ["-skip_frame", "nokey"]
-    if demuxer in _TELLING:
-        limits.append("-nofind_stream_info")
+    limits = ["-skip_frame", "nokey"]
     if picture.codec == "mjpeg":
         limits += ["-lowres", str(_count_halvings(picture))]
+    arguments = read_descriptor(picture, demuxer, max_pixels, limits, _shrink(size))
+    return {"frame": _make_order(picture, size, program, arguments)}
+
+
+def read_descriptor(
+    picture: Picture, demuxer: str, max_pixels: int, limits: Sequence[str], chain: str
+) -> Sequence[str]:
+    """Return the arguments that have a picture of standard input go through some filters.
+
+    Args:
+        limits: of the decoder, besides those that all have.
+        chain: the filters.
+    """
+    limits = ["-threads", "1", "-max_pixels", str(max_pixels), "-noautorotate", *limits]
+    if demuxer in _TELLING:
+        limits.append("-nofind_stream_info")
     source = ["-format_whitelist", demuxer, "-protocol_whitelist", "fd", "-f", demuxer, "-i", "fd:"]
-    shrink = _shrink(size)
     if picture.group is not None:
-        graph = f"[0:g:{picture.group}]{shrink}[frame]"
+        graph = f"[0:g:{picture.group}]{chain}[frame]"
         chosen = ["-filter_complex_threads", "1", "-filter_complex", graph, "-map", "[frame]"]
     else:
-        chosen = ["-map", f"0:{picture.stream}", "-vf", shrink, "-filter_threads", "1"]
-    return _make_order(picture, size, program, [*_QUIET, *limits, *source, *chosen])
+        chosen = ["-map", f"0:{picture.stream}", "-vf", chain, "-filter_threads", "1"]
+    return [*_QUIET, *limits, *source, *chosen]
 
 
 def order_picture(picture: Picture, decoder: str, max_pixels: int) -> JsonObject:
@@ -86,15 +97,19 @@ def order_picture(picture: Picture, decoder: str, max_pixels: int) -> JsonObject
     Args:
         decoder: what Pillow calls it.
     """
-    size = _fit(picture)
+    return {"picture": place_picture(picture, decoder, max_pixels, fit(picture, FRAME_SIDE))}
+
+
+def place_picture(
+    picture: Picture, decoder: str, max_pixels: int, size: tuple[int, int]
+) -> JsonObject:
+    """Return what a host has to know of a picture that it decodes itself."""
     return {
-        "picture": {
-            "decoder": decoder,
-            "coded_width": picture.width,
-            "coded_height": picture.height,
-            "max_pixels": max_pixels,
-            **_place(picture, size),
-        }
+        "decoder": decoder,
+        "coded_width": picture.width,
+        "coded_height": picture.height,
+        "max_pixels": max_pixels,
+        **place(picture, size),
     }
 
 
@@ -110,7 +125,16 @@ def order_from_address(
     Returns:
         The order, whose arguments want the graph as a file at standard input, and that graph.
     """
-    size = _fit(picture)
+    size = fit(picture, FRAME_SIDE)
+    arguments, graph = read_address(picture, demuxer, options, _shrink(size))
+    return {"frame": _make_order(picture, size, program, arguments)}, graph
+
+
+def read_address(
+    picture: Picture, demuxer: str, options: Mapping[str, str], chain: str
+) -> tuple[Sequence[str], str]:
+    """Return the arguments that have a picture of an address go through some filters, and the
+    graph that they want at standard input; as for :func:`order_from_address`."""
     url = options["url"]
     kept = {name: value for name, value in options.items() if name != "url"}
     kept |= {"format_whitelist": demuxer, "probesize": str(_LOOK_BYTES)}
@@ -122,7 +146,7 @@ def order_from_address(
         "format_opts": ":".join(f"{name}={_escape(value)}" for name, value in kept.items()),
     }
     source = ":".join(f"{name}={_escape(value)}" for name, value in opening.items())
-    graph = f"movie={_escape_graph(source)},{_shrink(size)}"
+    graph = f"movie={_escape_graph(source)},{chain}"
     # As an input: what stands among ffmpeg's own filters is opened twice.
     chosen = [
         "-noautorotate",
@@ -135,7 +159,7 @@ def order_from_address(
         "-map",
         "0:0",
     ]
-    return _make_order(picture, size, program, [*_QUIET, *chosen]), graph
+    return [*_QUIET, *chosen], graph
 
 
 def read_frame_answer(answer: bytes | None) -> Frame | None:
@@ -149,16 +173,11 @@ def _make_order(
     picture: Picture, size: tuple[int, int], program: int, arguments: Sequence[str]
 ) -> JsonObject:
     written = ["-frames:v", "1", "-f", "rawvideo", "pipe:1"]
-    return {
-        "frame": {
-            "program": program,
-            "arguments": [*arguments, *written],
-            **_place(picture, size),
-        }
-    }
+    return {"program": program, "arguments": [*arguments, *written], **place(picture, size)}
 
 
-def _place(picture: Picture, size: tuple[int, int]) -> JsonObject:
+def place(picture: Picture, size: tuple[int, int]) -> JsonObject:
+    """Return how large a picture comes out of a decoder, and how it is turned then."""
     return {
         "width": size[0],
         "height": size[1],
@@ -167,18 +186,21 @@ def _place(picture: Picture, size: tuple[int, int]) -> JsonObject:
     }
 
 
-def _turn_upright(picture: Picture) -> Picture:
-    """Return a picture of tiles as it comes out of ffmpeg, which turns it whatever it is told."""
+def turn_tiles(picture: Picture) -> Picture:
+    """Return a picture as it comes out of ffmpeg, which turns those of tiles whatever it is told."""
+    if picture.group is None:
+        return picture
     width, height = picture.width, picture.height
     if picture.rotation in {90, 270}:
         width, height = height, width
     return replace(picture, width=width, height=height, rotation=0, mirrored=False)
 
 
-def _fit(picture: Picture) -> tuple[int, int]:
+def fit(picture: Picture, longest: int) -> tuple[int, int]:
+    """Return the size of a picture whose longer side is to have so many pixels."""
     longer = max(picture.width, picture.height)
     width, height = (
-        max(1, round(side * FRAME_SIDE / longer)) for side in (picture.width, picture.height)
+        max(1, round(side * longest / longer)) for side in (picture.width, picture.height)
     )
     return width, height
 

@@ -39,10 +39,11 @@ _PALETTE = "pal8"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A file, and which picture of it is to be shown; None for sound."""
+    """A file, and which picture of it is to be shown; None for sound, which may have a ``cover``."""
 
     media: MediaInfo
     picture: Picture | None
+    cover: Picture | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def describe(
         chapters=read_chapters(found),
         tags=read_tags(container, main),
     )
-    return Described(media, picture)
+    return Described(media, picture, _find_cover(streams) if shown is None else None)
 
 
 def _mend_size(stream: JsonObject, header: PictureHeader) -> JsonObject:
@@ -139,6 +140,11 @@ def _find_video(streams: Sequence[JsonObject], sniffed: Format) -> JsonObject | 
         # An animation comes with a still picture of itself, in front.
         return max(videos, key=lambda one: as_count(one.get("nb_frames")) or 0, default=None)
     return next(iter(videos), None)
+
+
+def _find_cover(streams: Sequence[JsonObject]) -> Picture | None:
+    cover = next((one for one in streams if is_cover(one)), None)
+    return None if cover is None else _choose_picture(cover, Turn(), None)
 
 
 def _find_tiles(found: JsonObject, shown: JsonObject) -> _Tiles | None:

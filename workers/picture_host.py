@@ -43,41 +43,52 @@ def read_picture(file: BinaryIO, asked: object) -> Mapping[str, object] | None:
     Raises:
         TimeoutError: from the host's alarm.
     """
+    image = decode_picture(file, asked, draft_factor=_DRAFT_FACTOR, resample=Image.Resampling.BOX)
+    if image is None or not isinstance(asked, dict):
+        return None
+    return describe_pixels(
+        image.convert("RGBA").tobytes(),
+        image.width,
+        image.height,
+        rotation=int(asked["rotation"]),
+        mirrored=bool(asked["mirrored"]),
+    )
+
+
+def decode_picture(
+    file: BinaryIO, asked: object, *, draft_factor: int, resample: Image.Resampling
+) -> Image.Image | None:
+    """Decode a picture to the size that is asked for, not turned.
+
+    Args:
+        draft_factor: how many times that size a JPEG is decoded at.
+
+    Returns:
+        An image of mode L, RGB or RGBA; None as for :func:`read_picture`.
+
+    Raises:
+        TimeoutError: from the host's alarm.
+    """
     if not isinstance(asked, dict):
         return None
-    width, height = int(asked["width"]), int(asked["height"])
+    decoder, max_pixels = str(asked["decoder"]), int(asked["max_pixels"])
+    size = int(asked["width"]), int(asked["height"])
     coded = int(asked["coded_width"]), int(asked["coded_height"])
     try:
-        decoder, max_pixels = str(asked["decoder"]), int(asked["max_pixels"])
-        rgba = _decode(file, decoder, coded, (width, height), max_pixels)
+        with _DECODERS[decoder](file) as image:
+            if image.size != coded or image.width * image.height > max_pixels:
+                return None
+            if image.mode not in _MODES:
+                return None
+            if decoder == "JPEG":
+                image.draft(None, (size[0] * draft_factor, size[1] * draft_factor))
+            shown: Image.Image = image
+            if "transparency" in image.info or image.mode in {"LA", "P"}:
+                shown = image.convert("RGBA")
+            elif image.mode == "1":
+                shown = image.convert("L")
+            return shown.resize(size, resample)
     except TimeoutError:
         raise
     except Exception:  # noqa: BLE001 - decoders raise anything over broken files, MemoryError too
         return None
-    if rgba is None:
-        return None
-    return describe_pixels(
-        rgba, width, height, rotation=int(asked["rotation"]), mirrored=bool(asked["mirrored"])
-    )
-
-
-def _decode(
-    file: BinaryIO,
-    decoder: str,
-    coded: tuple[int, int],
-    size: tuple[int, int],
-    max_pixels: int,
-) -> bytes | None:
-    with _DECODERS[decoder](file) as image:
-        if image.size != coded or image.width * image.height > max_pixels:
-            return None
-        if image.mode not in _MODES:
-            return None
-        if decoder == "JPEG":
-            image.draft(None, (size[0] * _DRAFT_FACTOR, size[1] * _DRAFT_FACTOR))
-        shown: Image.Image = image
-        if "transparency" in image.info or image.mode in {"LA", "P"}:
-            shown = image.convert("RGBA")
-        elif image.mode == "1":
-            shown = image.convert("L")
-        return shown.resize(size, Image.Resampling.BOX).convert("RGBA").tobytes()

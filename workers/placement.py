@@ -1,4 +1,4 @@
-"""Where one attempt's object goes, and how it is taken away again.
+"""Where one attempt's objects go, and how they are taken away again.
 
 Every object carries the file and the attempt that began to store it. So an attempt can tell its own
 write, whose answer was lost on the way, from a stranger's object; it can clear what a dead attempt
@@ -7,13 +7,14 @@ left; and it takes back only what it stored itself.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 
 from ingest.errors import FileExists, ServiceError, StorageUnavailable, UploadLost
 from ingest.logs import get_logger
 from ingest.model import Lease
-from ingest.naming import make_disposition
+from ingest.naming import POSTER_TYPE, make_disposition
 from storage.objects.store import (
     Content,
     ObjectHeaders,
@@ -48,7 +49,8 @@ class Placement:
         self._store = store
         self._database = database
         self._lease = lease
-        self._touched: str | None = None
+        # What may have been stored, and the attempt that it carries.
+        self._touched: dict[str, int] = {}
 
     def make_headers(
         self, content_type: str, name: str, sha256: str | None = None
@@ -79,13 +81,24 @@ class Placement:
         Raises:
             FileExists, StorageUnavailable
         """
-        self._touched = key
-        for _ in range(_MOST_CLEARINGS):
-            with suppress(FileExists):
-                self._store.put(key, content, headers, overwrite=False, sha256=sha256)
-                return
-            self.clear(key)
-        self._store.put(key, content, headers, overwrite=False, sha256=sha256)
+        self._touched[key] = self.begun_by
+        self._put(key, content, headers, sha256)
+
+    def put_poster(self, key: str, content: bytes) -> None:
+        """Store the poster of the file.
+
+        It carries this attempt's own number, whoever began the file's upload: another attempt that
+        goes on with that makes a poster of its own.
+
+        Raises:
+            FileExists, StorageUnavailable
+        """
+        own = self._lease.attempt
+        self._touched[key] = own
+        metadata = {META_FILE_ID: self._lease.task.file_id, META_ATTEMPT: str(own)}
+        name = make_disposition(key.rpartition("/")[2])
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._put(key, content, ObjectHeaders(POSTER_TYPE, name, metadata), sha256)
 
     def complete(self, upload: Upload, parts: Sequence[Part], size_bytes: int) -> None:
         """Make a longer file visible from all its parts.
@@ -96,35 +109,36 @@ class Placement:
         Raises:
             FileExists, StorageUnavailable, UploadLost
         """
-        key = self._touched = upload.key
+        key = upload.key
+        self._touched[key] = self.begun_by
         found = self._store.describe(key)
         # Done already: by a request whose answer was lost, or by an attempt taken for dead.
-        if not self._made(found):
+        if not self._made(found, self.begun_by):
             self._clear(key, found)
             try:
                 self._store.complete(upload, parts, overwrite=False)
             except (FileExists, StorageUnavailable, UploadLost):
                 found = self._store.describe(key)
-                if not self._made(found):
+                if not self._made(found, self.begun_by):
                     raise
             else:
                 found = self._store.describe(key)
-        if found is None or not self._made(found) or found.size_bytes != size_bytes:
+        if found is None or not self._made(found, self.begun_by) or found.size_bytes != size_bytes:
             raise StorageUnavailable("The object store does not hold what was sent.")
 
     @property
     def may_be_stored(self) -> bool:
         """Whether this attempt may have an object in the store."""
-        return self._touched is not None
+        return bool(self._touched)
 
     def take_back(self) -> None:
         """Delete what this attempt has stored, if it has; a silent store keeps it as a leftover."""
-        if self._touched is None:
-            return
-        with suppress(ServiceError):
-            found = self._find_own(self._touched)
-            if found is None or self._store.delete(self._touched, if_etag=found.etag):
-                self._touched = None
+        for key, attempt in list(self._touched.items()):
+            with suppress(ServiceError):
+                found = self._store.describe(key)
+                own = None if found is None or not self._made(found, attempt) else found
+                if own is None or self._store.delete(key, if_etag=own.etag):
+                    del self._touched[key]
 
     def is_own(self, key: str, size_bytes: int | None = None) -> bool:
         """Return whether the object under a key was made from this task's present upload.
@@ -132,8 +146,20 @@ class Placement:
         Args:
             size_bytes: how long it has to be, where that is known.
         """
-        found = self._find_own(key)
-        return found is not None and size_bytes in {None, found.size_bytes}
+        found = self._store.describe(key)
+        return (
+            found is not None
+            and self._made(found, self.begun_by)
+            and size_bytes in {None, found.size_bytes}
+        )
+
+    def _put(self, key: str, content: Content, headers: ObjectHeaders, sha256: str) -> None:
+        for _ in range(_MOST_CLEARINGS):
+            with suppress(FileExists):
+                self._store.put(key, content, headers, overwrite=False, sha256=sha256)
+                return
+            self.clear(key)
+        self._store.put(key, content, headers, overwrite=False, sha256=sha256)
 
     def _clear(self, key: str, found: StoredObject | None) -> None:
         if found is None:
@@ -152,12 +178,8 @@ class Placement:
         get_logger(__name__).warning("placement.cleared_leftover", key=key)
         self._store.delete(key, if_etag=found.etag)
 
-    def _find_own(self, key: str) -> StoredObject | None:
-        found = self._store.describe(key)
-        return found if self._made(found) else None
-
-    def _made(self, found: StoredObject | None) -> bool:
-        own = {META_FILE_ID: self._lease.task.file_id, META_ATTEMPT: str(self.begun_by)}
+    def _made(self, found: StoredObject | None, attempt: int) -> bool:
+        own = {META_FILE_ID: self._lease.task.file_id, META_ATTEMPT: str(attempt)}
         return found is not None and own.items() <= found.metadata.items()
 
 

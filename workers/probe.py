@@ -46,6 +46,14 @@ class ProbeLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """What is known of a file, and a JPEG of it where one was wanted and could be had."""
+
+    media: MediaInfo
+    poster: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Input:
     """How a file comes to ffprobe: at an address, by a descriptor, by which protocols."""
 
@@ -104,12 +112,18 @@ class Prober:
         return found
 
     def probe_bytes(
-        self, content: bytes | bytearray | memoryview, sniffed: Format, project_id: str
-    ) -> MediaInfo:
+        self,
+        content: bytes | bytearray | memoryview,
+        sniffed: Format,
+        project_id: str,
+        *,
+        poster: bool = False,
+    ) -> Probed:
         """Probe a file that is in memory whole.
 
         Args:
             project_id: whose it is; no process that has decoded another's decodes it.
+            poster: whether it is to have one.
 
         Raises:
             ProbeFailed: ffprobe could not read it as what it looked like, or not within limits.
@@ -117,17 +131,20 @@ class Prober:
         with hold_in_memory(content) as fd, memoryview(content) as view:
             found = _Input("fd:", fd, "fd", {})
             described = self._describe(found, sniffed, view, is_whole=True)
-            picture = described.picture
-            if picture is None or not self._placeholders:
-                return described.media
-            frame = self._looker.look_at_file(picture, sniffed, fd, project_id)
-            return _show(described.media, frame)
+            media, shown, drawn = described.media, described.picture, None
+            if shown is not None and self._placeholders:
+                media = _show(media, self._looker.look_at_file(shown, sniffed, fd, project_id))
+            shown = shown or described.cover
+            if shown is not None and poster:
+                drawn = self._looker.draw_file(shown, sniffed, fd, project_id)
+            return Probed(media, drawn)
 
-    def probe_url(self, url: str, sniffed: Format, head: bytes) -> MediaInfo:
+    def probe_url(self, url: str, sniffed: Format, head: bytes, *, poster: bool = False) -> Probed:
         """Probe a stored object through a presigned URL of our own store.
 
         Args:
             head: its first bytes.
+            poster: whether it is to have one.
 
         Raises:
             ProbeFailed: as for :meth:`probe_bytes`.
@@ -146,11 +163,14 @@ class Prober:
         else:
             given = _Input(url, None, protocols, more)
             described = self._describe(given, sniffed, memoryview(head), is_whole=False)
-        picture = described.picture
-        if picture is None or not self._placeholders:
-            return described.media
-        frame = self._looker.look_at_address(picture, sniffed, url, protocols, wait_us)
-        return _show(described.media, frame)
+        media, shown, drawn = described.media, described.picture, None
+        if shown is not None and self._placeholders:
+            frame = self._looker.look_at_address(shown, sniffed, url, protocols, wait_us)
+            media = _show(media, frame)
+        shown = shown or described.cover
+        if shown is not None and poster:
+            drawn = self._looker.draw_address(shown, sniffed, url, protocols, wait_us)
+        return Probed(media, drawn)
 
     def close(self) -> None:
         """End the hosts that are idle; those at work end with their probes."""
@@ -242,7 +262,7 @@ def build_prober(
     log = get_logger(__name__)
     for lacking, reason in prober.shortcomings.items():
         log.warning("probe.sandbox_lacks", lacking=lacking, reason=reason)
-    if prober.frames_lack is not None:
+    if prober.frames_lack is not None and placeholders:
         log.warning("probe.placeholders_lack", reason=prober.frames_lack)
     return prober
 

@@ -31,6 +31,7 @@ import ffmpeg
 from ingest.environ import forget_environ
 from workers.frame_host import read_frame
 from workers.picture_host import read_picture
+from workers.poster_host import draw_frame, draw_picture
 from workers.sandbox import erase_environ, leave_worker, refuse_new_rights
 
 # ffprobe lists streams; a file with thousands of them is an attack on whoever reads the list.
@@ -43,6 +44,8 @@ _CPU_SHARE = 0.3
 # A picture of a file is worth less than the file.
 _FRAME_SHARE = 0.5
 _FRAME_CPU_SHARE = 0.1
+# A film that begins in black is decoded until it does not.
+_POSTER_CPU_SHARE = 0.2
 # After this answer a program may be running still.
 TIMED_OUT = b'{"timeout": true}'
 
@@ -76,9 +79,10 @@ def serve_orders(
 
     An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON for ffprobe,
     ``{"frame": …, "has_fd": …}`` for ffmpeg (:func:`workers.frame_host.read_frame`), or
-    ``{"picture": …, "has_fd": true}`` (:func:`workers.picture_host.read_picture`), followed by a
-    descriptor where it has one, which becomes the standard input. The answer is
-    ``{"probe": …}``, ``{"frame": …}``, ``{"refused": text}`` or :data:`TIMED_OUT`.
+    ``{"picture": …, "has_fd": true}`` (:func:`workers.picture_host.read_picture`), or
+    ``{"poster": …, "has_fd": true}`` for either (:mod:`workers.poster_host`), followed by a
+    descriptor where it has one, which becomes the standard input. The answer is ``{"probe": …}``,
+    ``{"frame": …}``, ``{"poster": …}``, ``{"refused": text}`` or :data:`TIMED_OUT`.
     """
     os.setsid()
     _limit(limits)
@@ -109,20 +113,15 @@ def serve_orders(
 
 def _answer(order: Mapping[str, object], programs: Programs | None, limits: HostLimits) -> bytes:
     is_frame = "address" not in order
-    cpu_s = limits.timeout_s * (_FRAME_CPU_SHARE if is_frame else _CPU_SHARE)
+    share = _POSTER_CPU_SHARE if "poster" in order else _FRAME_CPU_SHARE
+    cpu_s = limits.timeout_s * (share if is_frame else _CPU_SHARE)
     # Soft limits are inherited: a child may use what is left from here on.
     used_s = math.ceil(time.process_time())
     _set_soft_limit(resource.RLIMIT_CPU, used_s + math.ceil(cpu_s))
     signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, limits.timeout_s * (_FRAME_SHARE if is_frame else 1.0))
     try:
-        if programs is None:
-            with open(0, "rb", closefd=False) as file:
-                found: Mapping[str, object] = {"frame": read_picture(file, order.get("picture"))}
-        elif is_frame:
-            found = {"frame": read_frame(programs.ffmpegs, order.get("frame"))}
-        else:
-            found = _probe(order, programs.ffprobe)
+        found = _decode(order) if programs is None else _run(order, programs)
     except TimeoutError:
         return TIMED_OUT
     finally:
@@ -131,6 +130,21 @@ def _answer(order: Mapping[str, object], programs: Programs | None, limits: Host
     if len(answer) > MAX_ANSWER_BYTES:
         return json.dumps({"refused": "ffprobe found too many streams"}).encode()
     return answer
+
+
+def _decode(order: Mapping[str, object]) -> Mapping[str, object]:
+    with open(0, "rb", closefd=False) as file:
+        if "poster" in order:
+            return {"poster": draw_picture(file, order["poster"])}
+        return {"frame": read_picture(file, order.get("picture"))}
+
+
+def _run(order: Mapping[str, object], programs: Programs) -> Mapping[str, object]:
+    if "poster" in order:
+        return {"poster": draw_frame(programs.ffmpegs, order["poster"])}
+    if "frame" in order:
+        return {"frame": read_frame(programs.ffmpegs, order["frame"])}
+    return _probe(order, programs.ffprobe)
 
 
 def _probe(order: Mapping[str, object], ffprobe_path: str) -> Mapping[str, object]:

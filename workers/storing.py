@@ -12,16 +12,18 @@ from contextlib import ExitStack, closing
 from itertools import chain
 
 from ingest.disposition import find_source_name
-from ingest.errors import ProbeFailed, SourceEmpty, SourceNotMedia
+from ingest.errors import FieldInvalid, FileExists, ProbeFailed, SourceEmpty, SourceNotMedia
 from ingest.formats import SNIFF_BYTES, Format, describe_unknown, sniff
+from ingest.logs import get_logger
 from ingest.model import File, MediaInfo
-from ingest.naming import clean_source_name
+from ingest.naming import clean_source_name, make_key, name_poster
 from storage.objects.store import Part, Upload
 from workers.attempt import Attempt
 from workers.checkpoints import Resumption
 from workers.checksums import Checksums
 from workers.duplicates import find_by_content
 from workers.filing import choose_shown_name, make_file, make_object_key
+from workers.probe import Probed
 from workers.reading import PartReader, Splitting
 from workers.stream import Stream
 from workers.transfer import PartSender
@@ -76,7 +78,7 @@ def store_source(
                 if known is not None:
                     attempt.start_again()
                     return known
-                media, key = _store_short(attempt, name, sniffed, content, sha256)
+                media, poster_key, key = _store_short(attempt, name, sniffed, content, sha256)
             else:
                 upload, done = _open_upload(attempt, source, name, found, sniffed, head, part_bytes)
                 key = upload.key
@@ -92,7 +94,7 @@ def store_source(
                     return known
                 attempt.held.check()
                 attempt.placement.complete(upload, stored, reader.received_bytes)
-                media = probe_stored(attempt, key, sniffed, head)
+                media, poster_key = probe_stored(attempt, key, sniffed, head)
     return make_file(
         attempt.lease,
         attempt.url,
@@ -101,6 +103,7 @@ def store_source(
         sha256=sha256,
         filesize_bytes=reader.received_bytes,
         media=media,
+        poster_key=poster_key,
         etag=source.etag,
     )
 
@@ -114,6 +117,7 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
     key, head = found.upload.key, found.checkpoint.head
     found.checksums.verify()
     attempt.held.report(found.size_bytes, found.size_bytes)
+    media, poster_key = probe_stored(attempt, key, judge_content(head), head)
     return make_file(
         attempt.lease,
         attempt.url,
@@ -121,7 +125,8 @@ def take_over(attempt: Attempt, found: Resumption) -> File:
         key=key,
         sha256=found.checksums.sha256,
         filesize_bytes=found.size_bytes,
-        media=probe_stored(attempt, key, judge_content(head), head),
+        media=media,
+        poster_key=poster_key,
         etag=found.etag,
     )
 
@@ -132,15 +137,18 @@ def _store_short(
     sniffed: Format,
     content: memoryview,
     sha256: str,
-) -> tuple[MediaInfo, str]:
-    project_id = attempt.lease.task.project_id
-    media = attempt.tools.prober.probe_bytes(content, sniffed, project_id)
+) -> tuple[MediaInfo, str | None, str]:
+    task = attempt.lease.task
+    probed = attempt.tools.prober.probe_bytes(
+        content, sniffed, task.project_id, poster=task.order.poster
+    )
+    media = probed.media
     key = make_object_key(attempt.lease, media.extension)
     name = choose_shown_name(attempt.lease, source_name, media.extension)
     headers = attempt.placement.make_headers(media.type, name, sha256)
     attempt.held.check()
     attempt.placement.put(key, content, headers, sha256)
-    return media, key
+    return media, _store_poster(attempt, probed), key
 
 
 def _open_upload(
@@ -168,8 +176,13 @@ def _open_upload(
     return upload, []
 
 
-def probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> MediaInfo:
-    """Probe an object where it lies, with a look at the lease behind it.
+def probe_stored(
+    attempt: Attempt, key: str, sniffed: Format, head: bytes
+) -> tuple[MediaInfo, str | None]:
+    """Probe an object where it lies, with a look at the lease behind it, and store its poster.
+
+    Returns:
+        What it is, and where its poster lies, if it has one.
 
     Raises:
         ProbeFailed, StorageUnavailable, LeaseLost
@@ -177,13 +190,34 @@ def probe_stored(attempt: Attempt, key: str, sniffed: Format, head: bytes) -> Me
     tools = attempt.tools
     url = tools.store.presign(key, int(tools.settings.probe_timeout_s) + 60, public=False)
     try:
-        media = tools.prober.probe_url(url, sniffed, head)
+        wanted = attempt.lease.task.order.poster
+        probed = tools.prober.probe_url(url, sniffed, head, poster=wanted)
     except ProbeFailed:
         # ffprobe fails for want of the store just as it fails at a broken file.
         tools.store.check()
         raise
     attempt.held.check()
-    return media
+    return probed.media, _store_poster(attempt, probed)
+
+
+def _store_poster(attempt: Attempt, probed: Probed) -> str | None:
+    """Store what was drawn of a file; a poster that cannot be had, or has no place, is none."""
+    lease = attempt.lease
+    if not lease.task.order.poster:
+        return None
+    reason = "none could be drawn"
+    if probed.poster is not None:
+        try:
+            key = make_key(
+                lease.key_prefix, lease.task.order.folder, name_poster(lease.task.file_id)
+            )
+            attempt.placement.put_poster(key, probed.poster)
+        except (FieldInvalid, FileExists) as error:
+            reason = error.message
+        else:
+            return key
+    get_logger(__name__).warning("poster.none", reason=reason)
+    return None
 
 
 def judge_content(head: bytes) -> Format:

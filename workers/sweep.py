@@ -185,7 +185,7 @@ class Sweeper:
             with self._database.transaction() as connection:
                 found = leftovers.list_untidy(connection, self._let_go_s, _BATCH)
             for task in found:
-                keys = [key for key in self._list_keys(task) if key != task.kept_key]
+                keys = [key for key in self._list_keys(task) if key not in task.kept_keys]
                 count += sum(self._delete(task, key) for key in keys)
                 with self._database.transaction() as connection:
                     leftovers.note_tidied(connection, task)
@@ -197,7 +197,7 @@ class Sweeper:
         named = []
         if task.filename is not None:
             named = [make_key(task.key_prefix, task.folder, task.filename)]
-            if not task.overwrites:
+            if not (task.overwrites or task.poster):
                 return named
         # Named by what it turned out to be, and two attempts may have seen different files.
         stem = make_key(task.key_prefix, task.folder, task.file_id)

@@ -25,6 +25,7 @@ _TYPES = {
     "url": "text", "folder": "text", "filename": "text", "ref": "text", "metadata": "text",
     "checksum": "text", "max_bytes": "bigint", "priority": "smallint", "sealed_headers": "bytea",
     "webhook_url": "text", "overwrites": "boolean", "dedupe": "text", "access": "text",
+    "poster": "boolean",
 }  # fmt: skip
 _SAME = "project_id, kind, batch_id, request_id"
 _LOAD = text(f"""

@@ -57,10 +57,11 @@ _COMPLETE = text(f"""
     ), filed AS (
         INSERT INTO files (id, project_id, media_id, task_id, object_key, folder, filename, ref,
             metadata, source, source_name, sha256, filesize_bytes, kind, type, media, lies_at,
-            source_sha256, source_etag, access)
+            source_sha256, source_etag, access,
+            poster_key)
         SELECT :id, :project_id, :media_id, id, :object_key, :folder, :filename, :ref,
             :metadata, :source, :source_name, :sha256, :filesize_bytes, :kind, :type, :media,
-            :lies_at, :source_sha256, :source_etag, :access
+            :lies_at, :source_sha256, :source_etag, :access, :poster_key
         FROM ended
         RETURNING {", ".join(files_table.columns.keys())}
     ), dropped AS (
@@ -88,7 +89,7 @@ _COMPLETE = text(f"""
         for name in (
             "id", "project_id", "media_id", "task_id", "object_key", "folder", "filename", "ref",
             "metadata", "source", "source_name", "sha256", "filesize_bytes", "kind", "type",
-            "media", "lies_at", "source_sha256", "source_etag", "access",
+            "media", "lies_at", "source_sha256", "source_etag", "access", "poster_key",
         )
     ),
     bindparam("event_id", type_=String),
@@ -203,7 +204,10 @@ def _take_name(connection: Connection, lease: Lease, file: File) -> bool:
     if names.take_over(connection, lease.task.id, file.object_key) and before is not None:
         removed = files.remove(connection, file.project_id, before.id)
         if removed is not None:
-            projects.give_back(connection, file.project_id, removed[1])
+            projects.give_back(connection, file.project_id, removed.filesize_bytes)
+            if removed.poster_key is not None:
+                # Whoever moves the new object deletes what nobody reads any more.
+                names.note_object(connection, file.project_id, lease.task.id, removed.poster_key)
     if file.lies_at is not None:
         names.note_object(connection, file.project_id, lease.task.id, file.lies_at)
     return True

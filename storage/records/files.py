@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
@@ -56,25 +57,40 @@ def list_page(
     return read_page(connection, files, conditions, window, to_file)
 
 
-def remove(connection: Connection, project_id: str, file_id: str) -> tuple[str, int] | None:
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A file whose row is gone: where its objects lie, and the size of its own."""
+
+    stored_key: str
+    poster_key: str | None
+    filesize_bytes: int
+
+
+def remove(connection: Connection, project_id: str, file_id: str) -> Removed | None:
     """Delete a file's row, give up its name, and tell of it.
 
     Returns:
-        The key of its object, which the caller deletes before it commits, and its size in bytes,
-        which it then gives back (:func:`storage.records.projects.give_back`): not before, or all
-        that the project completes would wait for the store. None if there is no such file.
+        What is left of it: the caller deletes its objects before it commits, and then gives its
+        size back (:func:`storage.records.projects.give_back`): not before, or all that the project
+        completes would wait for the store. None if there is no such file.
     """
     projects.hold(connection, project_id)
     outbox.tell_file(connection, EventType.FILE_DELETED, project_id, file_id)
     row = connection.execute(
         delete(files)
         .where(files.c.id == file_id, files.c.project_id == project_id)
-        .returning(files.c.task_id, files.c.object_key, files.c.lies_at, files.c.filesize_bytes)
+        .returning(
+            files.c.task_id,
+            files.c.object_key,
+            files.c.lies_at,
+            files.c.poster_key,
+            files.c.filesize_bytes,
+        )
     ).one_or_none()
     if row is None:
         return None
     names.give_up(connection, row.task_id, is_moving=row.lies_at is not None)
-    return row.lies_at or row.object_key, row.filesize_bytes
+    return Removed(row.lies_at or row.object_key, row.poster_key, row.filesize_bytes)
 
 
 def find_by_source(
@@ -181,4 +197,5 @@ def to_file(row: Row[tuple[object, ...]]) -> File:
         source_etag=row.source_etag,
         # Events of older versions keep files without one.
         access=FileAccess(row.access or FileAccess.PUBLIC),
+        poster_key=row.poster_key,
     )

@@ -8,7 +8,7 @@ Invariant: a task is marked in the transaction that makes an object possible tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select, update
@@ -22,8 +22,8 @@ from storage.records.tasks import in_seconds
 class EndedTask:
     """An ended task whose attempts, up to ``attempt``, may have left objects.
 
-    ``kept_key`` is the object of its File, if it has one; with ``overwrites`` attempts may have
-    stored theirs beside the name.
+    ``kept_keys`` are the objects of its File, if it has one; with ``overwrites`` attempts may have
+    stored theirs beside the name, and with ``poster`` one more.
     """
 
     task_id: str
@@ -32,8 +32,9 @@ class EndedTask:
     key_prefix: str
     folder: str | None
     filename: str | None
-    kept_key: str | None
+    kept_keys: Set[str]
     overwrites: bool
+    poster: bool
 
 
 def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Sequence[EndedTask]:
@@ -50,8 +51,10 @@ def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Seq
             projects.c.key_prefix,
             tasks.c.folder,
             tasks.c.filename,
-            func.coalesce(files.c.lies_at, files.c.object_key),
+            func.coalesce(files.c.lies_at, files.c.object_key).label("kept_key"),
+            files.c.poster_key,
             tasks.c.overwrites,
+            tasks.c.poster,
         )
         .join(projects, projects.c.id == tasks.c.project_id)
         .join(files, files.c.task_id == tasks.c.id, isouter=True)
@@ -59,7 +62,20 @@ def list_untidy(connection: Connection, after_s: float, limit: int = 100) -> Seq
         .order_by(tasks.c.finished)
         .limit(limit)
     )
-    return [EndedTask(*row) for row in rows]
+    return [
+        EndedTask(
+            row.id,
+            row.file_id,
+            row.attempt,
+            row.key_prefix,
+            row.folder,
+            row.filename,
+            {key for key in (row.kept_key, row.poster_key) if key is not None},
+            row.overwrites,
+            row.poster,
+        )
+        for row in rows
+    ]
 
 
 def find_ends(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, bool]:

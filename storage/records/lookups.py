@@ -153,6 +153,7 @@ def to_task(row: NamedRow) -> Task:
             overwrites=bool(row.overwrites),
             dedupe=Dedupe(row.dedupe or Dedupe.NONE),
             access=FileAccess(row.access or FileAccess.PUBLIC),
+            poster=bool(row.poster),
         ),
         file_id=row.file_id,
         media_id=row.media_id,

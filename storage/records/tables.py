@@ -146,6 +146,8 @@ tasks = Table(
     Column("dedupe", String, nullable=False, server_default="none"),
     # Of its file: ingest.model.FileAccess.
     Column("access", String, nullable=False, server_default="public"),
+    # Whether a poster of its file is stored beside it.
+    Column("poster", Boolean, nullable=False, server_default=text("false")),
     # The file that was there already, of a task that is complete without one of its own.
     Column("duplicate_of", String),
     # The higher the sooner.
@@ -241,6 +243,8 @@ files = Table(
     # What it is called; and where its object lies while that is not there yet.
     Column("object_key", String, nullable=False, unique=True),
     Column("lies_at", String),
+    # Where its poster lies, if it has one.
+    Column("poster_key", String),
     Column("folder", String),
     Column("filename", String),
     Column("ref", String),

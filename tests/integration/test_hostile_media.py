@@ -157,9 +157,9 @@ def _try(tried: Tried, prober: Prober, store: S3ObjectStore, name: str, content:
             begun = time.perf_counter()
             try:
                 if way == "bytes":
-                    media = prober.probe_bytes(content, taken, PROJECT)
+                    media = prober.probe_bytes(content, taken, PROJECT).media
                 else:
-                    media = prober.probe_url(url, taken, content[:SNIFF_BYTES])
+                    media = prober.probe_url(url, taken, content[:SNIFF_BYTES]).media
                 told = repr(media)
                 tried.frames += media.placeholder is not None
             except ProbeFailed as error:

@@ -110,7 +110,7 @@ def _delete(records: Database, store: S3ObjectStore, file: File) -> None:
     with records.transaction() as connection:
         gone = files.remove(connection, file.project_id, file.id)
         assert gone is not None
-        store.delete(gone[0])
+        store.delete(gone.stored_key)
 
 
 def _list_keys(store: S3ObjectStore, place: str) -> list[str]:

