@@ -187,7 +187,7 @@ def place(picture: Picture, size: tuple[int, int]) -> JsonObject:
 
 
 def turn_tiles(picture: Picture) -> Picture:
-    """Return a picture as it comes out of ffmpeg, which turns those of tiles whatever it is told."""
+    """Return a picture as ffmpeg gives it, which turns those of tiles whatever it is told."""
     if picture.group is None:
         return picture
     width, height = picture.width, picture.height

@@ -1,4 +1,4 @@
-"""A look at a picture of a file, small or as a poster: by Pillow where that will do, else by ffmpeg.
+"""A look at a picture of a file, small or as a poster: by Pillow where that does, or by ffmpeg.
 
 Stills of three formats are most of what comes in numbers, and starting an ffmpeg for each costs
 more than all else that is done with it. They are decoded by a host of their own, which knows

@@ -39,7 +39,7 @@ _PALETTE = "pal8"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A file, and which picture of it is to be shown; None for sound, which may have a ``cover``."""
+    """A file, and which picture of it is shown; None for sound, which may have a ``cover``."""
 
     media: MediaInfo
     picture: Picture | None

@@ -75,7 +75,7 @@ def test_a_process_that_decodes_does_nothing_else_and_for_one_project_alone(
 ) -> None:
     content, sniffed = read_case("jpeg", media_folder)
     for project_id in (ONE, OTHER, ONE):
-        prober.probe_bytes(content, sniffed, project_id).media
+        prober.probe_bytes(content, sniffed, project_id)
     assert _count_orders(prober) == {
         Duty(offline=True): 3,
         Duty(offline=True, pictures_of=ONE): 2,
@@ -88,7 +88,7 @@ def test_a_process_that_decodes_may_start_no_other_and_has_no_network(
     prober: Prober, media_folder: Path
 ) -> None:
     content, sniffed = read_case("jpeg", media_folder)
-    prober.probe_bytes(content, sniffed, ONE).media
+    prober.probe_bytes(content, sniffed, ONE)
     (decoder,) = [host for host in prober._hosts.idle if host.duty.pictures_of is not None]
     told = Path(f"/proc/{decoder.process.pid}")
     limits = {line[:25].strip(): line[26:46].strip() for line in _read_lines(told / "limits")}
@@ -106,7 +106,7 @@ def test_many_projects_leave_few_processes(
     monkeypatch.setattr("workers.probe_hosts._MOST_IDLE_DECODERS", 2)
     content, sniffed = read_case("jpeg", media_folder)
     for number in range(5):
-        prober.probe_bytes(content, sniffed, f"prj_{number}").media
+        prober.probe_bytes(content, sniffed, f"prj_{number}")
     left = {host.duty.pictures_of for host in prober._hosts.idle}
     assert left == {None, "prj_3", "prj_4"}
 

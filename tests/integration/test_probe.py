@@ -64,27 +64,27 @@ def test_a_probe_that_takes_too_long_is_ended_with_all_its_children(
 ) -> None:
     prober = Prober(make_ffprobe("sleep 98765 & sleep 98765"), LIMITS)
     with pytest.raises(ProbeFailed, match="longer than 1 s"):
-        prober.probe_bytes(b"x", MP4, PROJECT).media
+        prober.probe_bytes(b"x", MP4, PROJECT)
     assert _list_sleepers() == []
 
 
 def test_a_probe_that_is_killed_says_so(make_ffprobe: Callable[[str], str]) -> None:
     prober = Prober(make_ffprobe("kill -9 $$"), LIMITS)
     with pytest.raises(ProbeFailed, match="limits"):
-        prober.probe_bytes(b"x", MP4, PROJECT).media
+        prober.probe_bytes(b"x", MP4, PROJECT)
 
 
 @pytest.mark.parametrize("line", ["echo no json", "true", "echo []", "echo {}"])
 def test_a_probe_that_prints_nonsense_fails(make_ffprobe: Callable[[str], str], line: str) -> None:
     with pytest.raises(ProbeFailed):
-        Prober(make_ffprobe(line), LIMITS).probe_bytes(b"x", MP4, PROJECT).media
+        Prober(make_ffprobe(line), LIMITS).probe_bytes(b"x", MP4, PROJECT)
 
 
 def test_a_probe_has_no_environment(make_ffprobe: Callable[[str], str]) -> None:
     # The shell gives itself PWD and the like; what it was given is what /proc remembers.
     reader = "tr '\\0' '\\n' < /proc/$$/environ 1>&2; exit 1"
     with pytest.raises(ProbeFailed, match=r"it does not say why|killed at its limits"):
-        Prober(make_ffprobe(reader), LIMITS).probe_bytes(b"x", MP4, PROJECT).media
+        Prober(make_ffprobe(reader), LIMITS).probe_bytes(b"x", MP4, PROJECT)
 
 
 def test_an_ffprobe_that_is_too_old_or_none_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_one_process_serves_one_probe_after_another_and_several_at_once(
     prober: Prober, content: bytes
 ) -> None:
     for _ in range(5):
-        prober.probe_bytes(content, MP4, PROJECT).media
+        prober.probe_bytes(content, MP4, PROJECT)
     (host,) = prober._hosts.idle
     assert host.order_count == 5
     with ThreadPoolExecutor(4) as pool:
@@ -140,7 +140,7 @@ def test_a_process_that_has_served_long_is_replaced(
     monkeypatch.setattr("workers.probe_hosts._MOST_ORDERS", 2)
     pids = set()
     for _ in range(4):
-        prober.probe_bytes(content, MP4, PROJECT).media
+        prober.probe_bytes(content, MP4, PROJECT)
         pids |= {host.process.pid for host in prober._hosts.idle}
     assert len(pids) == 2
 
@@ -159,7 +159,7 @@ def test_a_process_that_died_while_it_was_idle_is_no_fault_of_the_next_file(
 def test_a_process_that_is_dead_already_costs_no_stranger_with_its_number_his_life(
     prober: Prober, content: bytes
 ) -> None:
-    prober.probe_bytes(content, MP4, PROJECT).media
+    prober.probe_bytes(content, MP4, PROJECT)
     (host,) = prober._hosts.idle
     assert host.process.pid is not None
     os.kill(host.process.pid, signal.SIGKILL)
@@ -202,7 +202,7 @@ def test_an_ogg_file_of_broken_pages_is_not_asked_for_anew_at_each(
     broken = make_endless(8 * 1024 * 1024)["Ogg page after page"]
     url = origin.serve("/broken.ogg", broken, ranges=True)
     with pytest.raises(ProbeFailed, match="End of file"):
-        prober.probe_url(url, OGG, broken[:64]).media
+        prober.probe_url(url, OGG, broken[:64])
     assert len(origin.list_served("/broken.ogg")) <= 5
     assert origin.sent_bytes("/broken.ogg") <= 2 * len(broken)
 
@@ -259,7 +259,7 @@ def test_neither_ffprobe_nor_its_host_shows_the_environment_of_the_worker(
     assert b"PATH=" in Path("/proc/self/environ").read_bytes()
     stall = Stall(0)
     url = origin.serve("/slow.mp4", content, stall=stall)
-    prober.probe_bytes(content, MP4, PROJECT).media
+    prober.probe_bytes(content, MP4, PROJECT)
     with ThreadPoolExecutor(1) as pool:
         probing = pool.submit(prober.probe_url, url, MP4, content[:64])
         assert stall.reached.wait(10)
@@ -282,7 +282,7 @@ def test_no_error_shows_an_address_however_long(
     prober._ffprobe = replace(prober._ffprobe, takes_files=takes_files)
     for asked in (url, url.replace("/nonsense.mp4", "/missing.mp4")):
         with pytest.raises(ProbeFailed) as refused:
-            prober.probe_url(asked, sniffed, b"").media
+            prober.probe_url(asked, sniffed, b"")
         assert "could not read the file: " in refused.value.message
         assert not re.search(r"s3cr3t|X-Amz|tttt|async|://", refused.value.message)
 
@@ -299,7 +299,7 @@ def test_an_ffprobe_that_reads_no_options_from_files_gets_the_url_and_the_log_sa
     (said,) = [one for one in logs if one.get("lacking") == "arguments"]
     assert (said["event"], said["log_level"]) == ("probe.sandbox_lacks", "warning")
     with pytest.raises(ProbeFailed, match=r"-of json.*-rw_timeout"):
-        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"").media
+        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"")
     prober.close()
 
 
@@ -309,7 +309,7 @@ def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
     tell = "cat /proc/net/dev; grep -h -e Cap -e NoNewPrivs /proc/self/status"
     prober = Prober(make_ffprobe(f"{{ {tell}; }} | tr -s '\\n\\t ' ' ' 1>&2; exit 1"), LIMITS)
     with pytest.raises(ProbeFailed) as offline:
-        prober.probe_bytes(b"x", MP4, PROJECT).media
+        prober.probe_bytes(b"x", MP4, PROJECT)
     told = offline.value.message
     assert "NoNewPrivs: 1" in told
     # What this machine's kernel refuses to an ordinary process, it refuses to a probe as well.
@@ -319,7 +319,7 @@ def test_a_probe_of_what_is_handed_over_has_no_network_and_no_rights(
         assert re.findall(r"(\w+): (?=[0-9])", told.partition("NoNewPrivs")[0])[:1] == ["lo"]
         assert set(re.findall(r"Cap(?:Eff|Prm|Amb): (\w+)", told)) == {"0" * 16}
     with pytest.raises(ProbeFailed, match="NoNewPrivs: 1"):
-        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"").media
+        prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b"")
     prober.close()
 
 
@@ -383,7 +383,7 @@ def test_a_probe_that_went_wrong_does_not_stay_for_the_next(
 ) -> None:
     prober = Prober(make_ffprobe("sleep 98765"), LIMITS)
     with pytest.raises(ProbeFailed):
-        prober.probe_bytes(b"x", MP4, PROJECT).media
+        prober.probe_bytes(b"x", MP4, PROJECT)
     assert prober._hosts.idle == []
 
 
@@ -395,12 +395,12 @@ def test_every_probe_runs_under_the_limits_whatever_those_before_have_used(
     for _ in range(3):
         # Of ten seconds three, and what the host itself has used, in whole seconds.
         with pytest.raises(ProbeFailed, match=r"cpu [34] memory 524288 files 64 size 0"):
-            prober.probe_bytes(b"x", MP4, PROJECT).media
+            prober.probe_bytes(b"x", MP4, PROJECT)
     prober.close()
 
 
 def test_a_prober_that_is_closed_leaves_no_process(prober: Prober, content: bytes) -> None:
-    prober.probe_bytes(content, MP4, PROJECT).media
+    prober.probe_bytes(content, MP4, PROJECT)
     pids = [host.process.pid for host in prober._hosts.idle]
     prober.close()
     assert not any(psutil.pid_exists(pid) for pid in pids if pid is not None)
