@@ -87,8 +87,10 @@ def _fit(picture: Picture) -> tuple[int, int]:
 
 
 def _choose(size: tuple[int, int]) -> str:
+    # A cover may have no time at all.
+    begun = "if(isnan(PTS)\\,0\\,PTS-STARTPTS)"
     often = f"isnan(prev_selected_t)+gte(t-prev_selected_t\\,{_EVERY_S:g})"
     return (
-        f"setpts=PTS-STARTPTS,trim=end={_LOOK_S},select={often},"
+        f"setpts={begun},trim=end={_LOOK_S},select={often},"
         f"scale={size[0]}:{size[1]}:flags=area,format=rgba"
     )
