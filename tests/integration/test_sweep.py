@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ingest.config import Settings
 from ingest.errors import StorageUnavailable
@@ -190,6 +190,31 @@ def test_an_object_of_a_task_whose_last_attempt_lost_its_worker_is_deleted(
     assert store.describe(key) is None
     assert store.describe(other) is not None
     store.delete(other)
+
+
+def test_of_posters_only_the_one_of_a_file_is_left(
+    records: Database, store: S3ObjectStore, late: Sweeper, make_task: MakeTask, claim: Claim
+) -> None:
+    """The name is told by the order, and the poster's by the file's id."""
+    dead, done = make_task("dead.mp4", max_attempts=1), make_task("done.mp4", max_attempts=2)
+    with records.transaction() as connection:
+        connection.execute(update(table).values(poster=True))
+    left = [
+        _store(store, claim(dead, lease_s=-1), f"prefix/folder/{dead.file_id}.poster.jpg"),
+        _store(store, claim(done, lease_s=-1), f"prefix/folder/{done.file_id}.mp4"),
+    ]
+    late.sweep()
+    lease = claim(done)
+    kept = _store(store, lease, f"prefix/folder/{done.file_id}.poster.jpg")
+    with records.transaction() as connection:
+        file = replace(make_file(lease), poster_key=kept)
+        assert completions.complete(connection, lease, file, 7) is Completion.DONE
+
+    assert late.sweep_store() == 2
+
+    assert [store.describe(key) for key in left] == [None, None]
+    assert store.describe(kept) is not None
+    store.delete(kept)
 
 
 def test_of_a_task_that_is_complete_only_what_no_file_names_is_deleted(

@@ -50,6 +50,9 @@ def _read(text: str | bytes, form: ListFormat) -> list[tuple[int, object]]:
          [(2, {"url": "a", "metadata": {"k": 1, "title": "T"}})]),
         (ListFormat.CSV, "url,media_id,if_exists\na,med_1,skip\n",
          [(2, {"url": "a", "media_id": "med_1", "if_exists": "skip"})]),
+        (ListFormat.CSV, "url,poster\na,true\nb,FALSE\nc,\nd,1\n",
+         [(2, {"url": "a", "poster": True}), (3, {"url": "b", "poster": False}), (4, {"url": "c"}),
+          (5, {"url": "d", "poster": "1"})]),
         (ListFormat.CSV, "url, max_bytes\na,many\n", [(2, {"url": "a", "max_bytes": "many"})]),
     ],
 )  # fmt: skip

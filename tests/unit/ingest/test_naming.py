@@ -20,6 +20,7 @@ from ingest.naming import (
     clean_source_name,
     make_disposition,
     make_key,
+    name_poster,
     number_name,
 )
 from ingest.urls import parse_source_url
@@ -109,6 +110,7 @@ REFUSED_FILENAMES = {
     "file_id": (make_id(Prefix.FILE), "shape of a file id"),
     "file_id_with_extension": (f"{make_id(Prefix.FILE)}.mp4", "shape of a file id"),
     "file_id_with_two_extensions": (f"{make_id(Prefix.FILE)}.tar.gz", "shape of a file id"),
+    "poster": (name_poster(make_id(Prefix.FILE)), "shape of a file id"),
     "file_id_with_dot": (f"{make_id(Prefix.FILE)}.", "shape of a file id"),
 }
 REFUSED_FOLDERS = {

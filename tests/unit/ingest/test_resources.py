@@ -214,7 +214,21 @@ def test_what_does_not_apply_is_null() -> None:
     assert null == {
         "codecs", "width", "height", "orientation", "rotation", "mirrored", "transparency", "color",
         "hdr", "animated", "frames", "fps", "frame_rate", "language", "audio", "label", "ref",
-        "filename", "placeholder", "background", "metadata",
+        "filename", "placeholder", "background", "poster", "metadata",
     }  # fmt: skip
     assert (shown["chapters"], shown["tags"]) == ([], {})
     assert (shown["kind"], shown["duration"], shown["bitrate"]) == ("audio", 1.5, 128_000)
+
+
+@pytest.mark.parametrize(
+    ("own_delivery", "shown"),
+    [
+        (True, "https://media.example/file_1.poster.jpg"),
+        (False, "https://media.example/prefix/a%20folder/file_1.poster.jpg"),
+    ],
+)
+def test_a_poster_is_shown_where_it_can_be_read(shown: str, *, own_delivery: bool) -> None:
+    drawn = replace(FILE, poster_key="prefix/a folder/file_1.poster.jpg")
+    found = show_file(drawn, "https://media.example", own_delivery=own_delivery)
+    assert found.poster == shown
+    assert show_file(FILE, "https://media.example", own_delivery=own_delivery).poster is None

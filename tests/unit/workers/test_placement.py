@@ -230,3 +230,34 @@ def test_what_was_stored_is_taken_back_and_nothing_else() -> None:
     assert store.read(KEY) == b"first"
     first.take_back()
     assert store.describe(KEY) is None
+
+
+POSTER = "folder/file_a.poster.jpg"
+
+
+def test_a_poster_is_taken_back_with_its_file() -> None:
+    store = MemoryObjectStore()
+    placement = place(store, 1)
+    put(placement, b"content")
+    placement.put_poster(POSTER, b"poster")
+    found = store.describe(POSTER)
+    assert found is not None
+    assert (found.content_type, found.metadata[META_FILE_ID]) == ("image/jpeg", "file_a")
+    assert placement.may_be_stored
+    placement.take_back()
+    assert (store.describe(KEY), store.describe(POSTER)) == (None, None)
+    assert not placement.may_be_stored
+
+
+def test_a_poster_that_a_dead_attempt_left_is_replaced_and_a_later_ones_is_not() -> None:
+    store = MemoryObjectStore()
+    first, second = place(store, 1), place(store, 2)
+    first.put_poster(POSTER, b"first")
+    # It goes on with what the first began.
+    second.begun_by = 1
+    second.put_poster(POSTER, b"second")
+    assert store.read(POSTER) == b"second"
+    with pytest.raises(FileExists):
+        first.put_poster(POSTER, b"late")
+    first.take_back()
+    assert store.read(POSTER) == b"second"
