@@ -41,13 +41,17 @@ def get(connection: Connection, project_id: str, task_id: str) -> Task | None:
 def is_left_behind(connection: Connection, file_id: str, object_key: str) -> bool:
     """Return whether an object that carries this file's id is nobody's: the task that was to make
     the file is ours and has ended, and the file is not there, or neither lies there nor is called
-    so.
+    so nor has its poster there.
 
     It is a leftover then: of a worker that died, or of a move.
     """
     has_it = exists().where(
         files.c.id == tasks.c.file_id,
-        or_(files.c.object_key == object_key, files.c.lies_at == object_key),
+        or_(
+            files.c.object_key == object_key,
+            files.c.lies_at == object_key,
+            files.c.poster_key == object_key,
+        ),
     )
     query = select(tasks.c.status.in_(ENDED) & ~has_it).where(tasks.c.file_id == file_id)
     return bool(connection.execute(query).scalar_one_or_none())
