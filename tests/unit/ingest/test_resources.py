@@ -156,6 +156,7 @@ def test_priority_and_number_of_attempts_are_shown_as_they_are_in_force() -> Non
         "overwrites": False,
         "dedupe": "none",
         "access": "public",
+        "poster": False,
     }
 
 
