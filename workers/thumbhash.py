@@ -63,6 +63,9 @@ def encode_thumbhash(width: int, height: int, rgba: bytes) -> bytes:
 
 def _lay_over_mean(values: bytes, alphas: Sequence[float], shown: float) -> list[float]:
     """Return a colour from 0 to 1, laid over its own mean where it is transparent."""
+    if shown == len(values):
+        # Nothing shows through, as in most pictures: what is below comes to this.
+        return [1 / 255 * value for value in values]
     mean = sum(map(mul, values, alphas)) / 255 / shown if shown else 0.0
     return [
         mean * (1 - alpha) + alpha / 255 * value

@@ -360,7 +360,7 @@ if leave_worker(network=True) is None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
 prober = build_prober(sys.argv[1], ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
 for _ in range(2):
-    print(prober.probe_bytes(Path(sys.argv[2]).read_bytes(), MP4, PROJECT).media.duration_s)
+    print(prober.probe_bytes(Path(sys.argv[2]).read_bytes(), MP4, "prj_a").media.duration_s)
 prober.close()
 """
 
