@@ -22,8 +22,8 @@ FILE_FIELDS = [
     "id", "object", "media_id", "kind", "type", "codec", "container", "width", "height",
     "orientation", "rotation", "transparency", "animated", "frames", "duration", "fps", "filesize",
     "bitrate", "language", "label", "ref", "folder", "filename", "url", "placeholder", "background",
-    "metadata", "original", "checksum", "source", "streams", "codecs", "frame_rate", "mirrored",
-    "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
+    "poster", "metadata", "original", "checksum", "source", "streams", "codecs", "frame_rate",
+    "mirrored", "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
 ]  # fmt: skip
 TASK_FIELDS = [
     "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output",
