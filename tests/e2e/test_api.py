@@ -110,6 +110,7 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
         "webhook_url": None,
         "overwrites": False,
         "dedupe": "none",
+        "poster": False,
     }
     assert (task["ref"], task["metadata"]) == ("t", {"b": None})
     for field in ("transfer", "output", "error", "batch_id", "started", "finished"):
