@@ -81,6 +81,22 @@ def test_a_picture_and_a_cover_have_one_and_sound_alone_has_none(
         assert file["kind"] == "audio"
 
 
+def test_the_poster_of_a_file_that_takes_a_signature_takes_one_of_its_own(
+    api: Api, picture_url: str, folder: str
+) -> None:
+    file = _ingest(api, picture_url, folder, access="signed")
+    named = str(file["poster"]).rpartition("/")[2]
+    assert requests.get(str(file["poster"]), timeout=10).status_code == 404
+    own = read_object(api.post("/signatures", {"filename": named}))
+    assert _open({"poster": own["url"]}).size == (160, 120)
+    # That of the file opens the file alone, and that of the poster the poster.
+    other = read_object(api.post("/signatures", {"filename": str(file["id"])}))
+    assert requests.get(str(other["url"]), timeout=10).status_code == 200
+    for url, signed in ((file["poster"], other), (file["url"], own)):
+        query = str(signed["url"]).partition("?")[2]
+        assert requests.get(f"{url}?{query}", timeout=10).status_code == 404
+
+
 def test_without_being_asked_for_there_is_none(api: Api, picture_url: str, folder: str) -> None:
     for asked in (False, None):
         file = _ingest(api, picture_url, folder, poster=asked)

@@ -222,14 +222,21 @@ def test_what_does_not_apply_is_null() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own_delivery", "shown"),
+    ("delivery_url", "access", "shown"),
     [
-        (True, "https://media.example/file_1.poster.jpg"),
-        (False, "https://media.example/prefix/a%20folder/file_1.poster.jpg"),
+        (None, "public", "https://own.example/file_1.poster.jpg"),
+        ("https://cdn.example", "public", "https://cdn.example/prefix/a%20b/file_1.poster.jpg"),
+        ("https://cdn.example", "signed", "https://own.example/file_1.poster.jpg"),
     ],
 )
-def test_a_poster_is_shown_where_it_can_be_read(shown: str, *, own_delivery: bool) -> None:
-    drawn = replace(FILE, poster_key="prefix/a folder/file_1.poster.jpg")
-    found = show_file(drawn, "https://media.example", own_delivery=own_delivery)
-    assert found.poster == shown
-    assert show_file(FILE, "https://media.example", own_delivery=own_delivery).poster is None
+def test_a_poster_is_shown_where_it_can_be_read(
+    delivery_url: str | None, access: str, shown: str
+) -> None:
+    drawn = replace(
+        FILE,
+        id="file_1",
+        poster_key="prefix/a b/file_1.poster.jpg",
+        access=FileAccess(access),
+    )
+    assert show_file(drawn, "https://own.example", delivery_url).poster == shown
+    assert show_file(FILE, "https://own.example", delivery_url).poster is None
