@@ -21,9 +21,9 @@ from tests.support.waiting import wait_until
 FILE_FIELDS = [
     "id", "object", "media_id", "kind", "type", "codec", "container", "width", "height",
     "orientation", "rotation", "transparency", "animated", "frames", "duration", "fps", "filesize",
-    "bitrate", "language", "label", "ref", "folder", "filename", "url", "placeholder", "background",
-    "poster", "metadata", "original", "checksum", "source", "streams", "codecs", "frame_rate",
-    "mirrored", "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
+    "bitrate", "language", "label", "ref", "folder", "filename", "url", "access",
+    "placeholder", "background", "poster", "metadata", "original", "checksum", "source", "streams",
+    "codecs", "frame_rate", "mirrored", "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
 ]  # fmt: skip
 TASK_FIELDS = [
     "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output",
@@ -110,6 +110,7 @@ def test_a_task_is_pending_at_first_and_has_every_field(api: Api, origin: Origin
         "webhook_url": None,
         "overwrites": False,
         "dedupe": "none",
+        "access": "public",
         "poster": False,
     }
     assert (task["ref"], task["metadata"]) == ("t", {"b": None})
