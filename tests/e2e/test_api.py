@@ -23,7 +23,8 @@ FILE_FIELDS = [
     "orientation", "rotation", "transparency", "animated", "frames", "duration", "fps", "filesize",
     "bitrate", "language", "label", "ref", "folder", "filename", "url", "access",
     "placeholder", "background", "poster", "metadata", "original", "checksum", "source", "streams",
-    "codecs", "frame_rate", "mirrored", "color", "hdr", "audio", "chapters", "tags", "created", "updated", "status",
+    "codecs", "frame_rate", "mirrored", "color", "hdr", "audio", "chapters", "tags", "created",
+    "updated", "status",
 ]  # fmt: skip
 TASK_FIELDS = [
     "id", "object", "kind", "status", "progress", "transfer", "input", "options", "output",
