@@ -73,6 +73,12 @@ def test_a_client_with_another_base_url_works_as_it_is(
         "media": [True, 1, ["original", "small"]],
         "all media": True,
         "media deleted": True,
+        "signed for an hour": True,
+        "reads": ["signed", "a.jpg", True, "get"],
+        "parts": [True, True],
+        "sends": "put",
+        "sent": 201,
+        "arrived": ["signed", "b.jpg", True],
         "missing": [404, "not_found"],
     }
     if older is not None:

@@ -11,6 +11,7 @@ import inspect
 import json
 import sys
 import time
+import urllib.request
 from typing import Any
 
 _WAIT_S = 20.0
@@ -28,6 +29,7 @@ def main(url: str, key: str, source: str) -> dict[str, object]:
     _use_files(client, source, saw)
     _use_tasks(client, source, saw)
     _use_media(client, source, saw)
+    _use_signatures(client, source, saw)
     try:
         client.files.get("file_00000000000000000000000000")
     except errors.ApiError as error:
@@ -82,6 +84,27 @@ def _use_media(client: Any, source: str, saw: dict[str, object]) -> None:
     saw["media"] = [media.id == file.media_id, len(media.files), sorted(media.urls)]
     saw["all media"] = _open(client.media.list(limit=1))[0].id == file.media_id
     saw["media deleted"] = _open(client.media.delete(file.media_id)).message.endswith("deleted.")
+
+
+def _use_signatures(client: Any, source: str, saw: dict[str, object]) -> None:
+    client.files.create(url=source, folder="signed", filename="a.jpg")
+    alone = _open(client.signatures.create(filename="a.jpg"))
+    saw["signed for an hour"] = 3500 < alone.expiry - time.time() < 3700
+    expiry = int(time.time()) + 600
+    reads = _open(
+        client.signatures.create(filename="a.jpg", folder="signed", expiry=expiry, method="get")
+    )
+    saw["reads"] = [reads.folder, reads.filename, reads.expiry == expiry, reads.method]
+    saw["parts"] = [reads.domain in reads.url, reads.signature in reads.url]
+    with urllib.request.urlopen(reads.url, timeout=_WAIT_S) as answer:  # noqa: S310 - http
+        content = answer.read()
+    sends = _open(client.signatures.create(filename="b.jpg", folder="signed", method="PUT"))
+    saw["sends"] = sends.method
+    sent = urllib.request.Request(sends.url, content, method="PUT")  # noqa: S310 - http
+    with urllib.request.urlopen(sent, timeout=_WAIT_S) as answer:  # noqa: S310 - http
+        saw["sent"] = answer.status
+    (newest,) = _open(client.files.list(limit=1))
+    saw["arrived"] = [newest.folder, newest.filename, newest.filesize == len(content)]
 
 
 def _open(answer: Any) -> Any:
