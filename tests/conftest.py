@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -20,11 +21,24 @@ from ingest.environ import load_settings
 from storage.objects import s3
 from storage.objects.s3 import S3ObjectStore
 from storage.records.database import Database
-from tests.support.figures import Figures, open_table, print_tables
+from tests.support.figures import (
+    Figures,
+    dump_tables,
+    open_table,
+    print_tables,
+    take_tables,
+)
 from tests.support.media import make_media
 from tests.support.origin import Certificates, Origin, OriginProcess, TlsCase
 
 _SECURITY_FULL = "--security-full"
+_FIGURES = "figures"
+
+
+class Node(Protocol):
+    """A process that runs tests, as pytest-xdist knows it; it has no types."""
+
+    config: pytest.Config
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +52,20 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print the tables of figures."""
-    print_tables(config, terminalreporter)
+    print_tables(config.stash, terminalreporter)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand this process's figures to the one that prints them, where the tests run in several."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_FIGURES] = dump_tables(session.config.stash)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Node) -> None:
+    """Take the figures of a process that is done; one that died has none."""
+    take_tables(node.config.stash, getattr(node, "workeroutput", {}).get(_FIGURES, {}))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +77,7 @@ def security_full(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def security_figures(request: pytest.FixtureRequest, *, security_full: bool) -> Figures:
     """Takes the lines of the table of docs/security.md."""
-    return open_table(request.config, f"security, in {'full' if security_full else 'short'}")
+    return open_table(request.config.stash, f"security, in {'full' if security_full else 'short'}")
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
     """Takes the lines of the table."""
     scale = _read_scale(request.config)
     form = "in full" if scale.full else "in short"
-    return open_table(request.config, f"chaos, {form}, seed {scale.seed}")
+    return open_table(request.config.stash, f"chaos, {form}, seed {scale.seed}")
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,14 @@ A row never stops at its first broken promise: all its figures are taken, then t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+
+
+Line = tuple[str, str, str, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,29 @@ class Figures:
 TABLES = pytest.StashKey[dict[str, Figures]]()
 
 
-def open_table(config: pytest.Config, title: str) -> Figures:
+def open_table(stash: pytest.Stash, title: str) -> Figures:
     """Return the session's table of a title, which is printed when all tests have run."""
-    return config.stash.setdefault(TABLES, {}).setdefault(title, Figures())
+    return stash.setdefault(TABLES, {}).setdefault(title, Figures())
 
 
-def print_tables(config: pytest.Config, terminal: pytest.TerminalReporter) -> None:
+def dump_tables(stash: pytest.Stash) -> dict[str, list[Line]]:
+    """Return all lines as a process hands them to the one that prints them (pytest-xdist)."""
+    tables = stash.get(TABLES, {})
+    return {
+        title: [(one.row, one.done, one.must, one.figure, one.held) for one in table.lines]
+        for title, table in tables.items()
+    }
+
+
+def take_tables(stash: pytest.Stash, dumped: Mapping[str, Sequence[Line]]) -> None:
+    """Add the lines that another process has dumped."""
+    for title, lines in dumped.items():
+        open_table(stash, title).lines += [Figure(*line) for line in lines]
+
+
+def print_tables(stash: pytest.Stash, terminal: pytest.TerminalReporter) -> None:
     """Print each table that has lines."""
-    for title, figures in config.stash.get(TABLES, {}).items():
+    for title, figures in stash.get(TABLES, {}).items():
         if figures.lines:
             terminal.section(title)
             # By number, whichever ended first; a sort keeps the order of what is equal.
