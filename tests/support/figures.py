@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-
 Line = tuple[str, str, str, str, bool]
 
 
