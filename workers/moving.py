@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 
 from ingest.config import Settings
-from ingest.errors import ConflictError, FileExists, HeadraceError, StorageUnavailable
+from ingest.errors import FileExists, HeadraceError, StorageUnavailable
 from ingest.logs import get_logger
 from ingest.model import File
 from ingest.naming import make_disposition
@@ -26,8 +26,10 @@ from workers.placement import META_ATTEMPT, META_FILE_ID
 
 # What is moved at the same time, each by a thread with a connection to the database.
 MOVES_AT_ONCE = 4
-# Longer than one request to the store may take; and how long a move waits that has failed.
+# Longer than one request to the store may take.
 _LEASE_S = 120.0
+# How long a move waits that has failed.
+_AGAIN_S = 30.0
 # A round ends, however long its moves take.
 _ROUND_S = 1.0
 # What came in between may be dead as well.
@@ -79,7 +81,9 @@ class Mover:
             found = self._read(task_id)
             if found.file is None or found.file.lies_at is None:
                 break
-            self._copy(found, found.file, found.file.lies_at)
+            if not self._copy(found, found.file, found.file.lies_at):
+                # Whoever deletes it, or called it so before, was quicker.
+                continue
             is_own_name = f"/{found.file.lies_at}".rpartition("/")[2].startswith(found.file_id)
             with self._database.transaction() as connection:
                 kept_s = self._kept_s if is_own_name else 0.0
@@ -90,7 +94,7 @@ class Mover:
             else:
                 self._take_back(found.file)
         else:
-            raise ConflictError("The file is called otherwise again and again.")
+            raise StorageUnavailable("The object that is to be moved is never where it should be.")
         for key in found.left_keys:
             self._leave(found, key)
         with self._database.transaction() as connection:
@@ -127,22 +131,29 @@ class Mover:
             self.move(task_id)
         except HeadraceError as error:
             get_logger(__name__).warning("move.put_off", task_id=task_id, reason=error.code)
+            self._put_off(task_id)
         except Exception:  # noqa: BLE001 - it is tried again, and the others go on
             get_logger(__name__).exception("move.failed", task_id=task_id)
         finally:
             self._idle.release()
 
+    def _put_off(self, task_id: str) -> None:
+        # Without a database the lease puts it off.
+        with suppress(HeadraceError), self._database.transaction() as connection:
+            moves.let_go(connection, task_id, _AGAIN_S)
+
     def _read(self, task_id: str) -> Move:
         with self._database.transaction() as connection:
             return moves.read(connection, task_id)
 
-    def _copy(self, move: Move, file: File, lies_at: str) -> None:
+    def _copy(self, move: Move, file: File, lies_at: str) -> bool:
+        """Have a copy where the file's name is; return False if it does not lie there any more."""
         there = self._store.describe(file.object_key)
         if there is not None and _is_copy(there, file):
-            return
+            return True
         source = self._store.describe(lies_at)
         if source is None or source.metadata.get(META_FILE_ID) != file.id:
-            raise StorageUnavailable("The object that is to be moved is not where it was.")
+            return False
         metadata = {k: v for k, v in source.metadata.items() if k != META_ATTEMPT}
         name = file.filename or file.source_name or file.object_key.rpartition("/")[2]
         headers = ObjectHeaders(file.media.type, make_disposition(name), metadata)
@@ -154,6 +165,7 @@ class Mover:
         finally:
             if not is_used:
                 self._store.abort(upload)
+        return True
 
     def _copy_parts(
         self, move: Move, upload: Upload, lies_at: str, source: StoredObject

@@ -142,13 +142,17 @@ def extend(connection: Connection, task_id: str, lease_s: float) -> None:
     )
 
 
-def let_go(connection: Connection, task_id: str) -> None:
-    """Let others look after the names of a task from now on: a file may be called by the one that
-    was claimed again, and leave another."""
+def let_go(connection: Connection, task_id: str, after_s: float = 0) -> None:
+    """Let others look after the names of a task: a file may be called by the one that was claimed
+    again, and leave another.
+
+    Args:
+        after_s: how long the one that was claimed waits.
+    """
     connection.execute(
         update(names)
         .where(names.c.task_id == task_id, names.c.moving_until.is_not(None))
-        .values(moving_until=None)
+        .values(moving_until=None, due_at=in_seconds(after_s))
     )
 
 

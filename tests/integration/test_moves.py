@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 
 from ingest.config import Settings
 from ingest.errors import FileExists, StorageUnavailable
@@ -22,6 +22,7 @@ from storage.records.completions import Completion, complete
 from storage.records.database import Database
 from storage.records.tables import names as names_table
 from tests.integration.examples import Claim, MakeTask, list_names, make_file
+from tests.support.waiting import wait_until
 from workers.moving import Mover
 from workers.placement import META_ATTEMPT, META_FILE_ID
 
@@ -320,6 +321,64 @@ def test_what_was_moved_goes_at_once_with_its_file(
     mover.move(stored.task_id)
     assert _list_keys(store, place) == []
     assert list_names(records) == []
+
+
+def test_a_file_that_is_deleted_before_it_is_copied_leaves_nothing_to_wait_for(
+    records: Database,
+    mover: Mover,
+    own_store: S3ObjectStore,
+    store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    file = _rename(records, make_stored("a"), f"{place}/b")
+    assert _claim(records) == file.task_id
+    describe = own_store.describe
+
+    def delete_first(key: str) -> object:
+        if key == f"{place}/b" and _list_keys(store, place) == ["a"]:
+            _delete(records, store, file)
+        return describe(key)
+
+    monkeypatch.setattr(own_store, "describe", delete_first)
+    mover.move(file.task_id)
+
+    assert _list_keys(store, place) == []
+    assert list_names(records) == []
+
+
+def test_a_move_that_fails_is_tried_again_soon_and_not_at_once(
+    records: Database,
+    own_store: S3ObjectStore,
+    make_stored: Callable[[str], File],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    file = _rename(records, make_stored("a"), f"{place}/b")
+    tried = threading.Event()
+
+    def refuse(upload: Upload, parts: Sequence[Part], *, overwrite: bool) -> None:
+        tried.set()
+        raise StorageUnavailable("Not now.")
+
+    monkeypatch.setattr(own_store, "complete", refuse)
+    assert Mover(records, own_store, settings).start_due() == 1
+    assert tried.wait(LIMIT_S)
+
+    def read_wait() -> float | None:
+        with records.transaction() as connection:
+            query = text(
+                "SELECT extract(epoch FROM due_at - now()) FROM names"
+                " WHERE leaves AND moving_until IS NULL"
+            )
+            return connection.execute(query).scalar_one_or_none()
+
+    wait_s = wait_until(read_wait, "the end of the move", LIMIT_S)
+    assert 0 < wait_s <= 30
+    assert _claim(records) is None
+    assert _read(records, file).lies_at == f"{place}/a"
 
 
 def test_what_a_mover_copied_of_a_file_that_was_deleted_meanwhile_is_deleted_too(
