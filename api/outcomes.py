@@ -22,6 +22,7 @@ from ingest.errors import (
     UploadLost,
 )
 from ingest.model import Task
+from ingest.resources import hide_secrets
 from ingest.states import Status
 from storage.records import files
 
@@ -39,12 +40,13 @@ _AT_FAULT: Mapping[str, str | None] = {
 }
 
 
-def answer_end(services: Services, task: Task, made: int, at_fault: str | None = "url") -> Response:
+def answer_end(services: Services, task: Task, made: int, *, has_key: bool = True) -> Response:
     """Answer with what a task has come to.
 
     Args:
         made: the status for a file that this task has made.
-        at_fault: the field to blame where a source is at fault; None where there is none.
+        has_key: whether the one who asked has a key of the project. Who has none has sent the file,
+            so no field is to blame; and may be answered with the task of somebody else.
     """
     if task.status is Status.COMPLETE:
         with services.database.transaction() as connection:
@@ -59,11 +61,12 @@ def answer_end(services: Services, task: Task, made: int, at_fault: str | None =
         body: dict[str, object] = {
             "code": error.code,
             "message": error.message,
-            "param": at_fault and _AT_FAULT.get(error.code, at_fault),
+            "param": _AT_FAULT.get(error.code, "url") if has_key else None,
             "retryable": error.retryable,
             "task_id": task.id,
         }
         return build_error(body, 422, {"Location": make_link(task_path)})
-    return build_object(
-        show_tasks(services, [task])[0], task_path, 202, {"Location": make_link(task_path)}
-    )
+    shown = show_tasks(services, [task])[0]
+    if not has_key:
+        shown = hide_secrets(shown)
+    return build_object(shown, task_path, 202, {"Location": make_link(task_path)})

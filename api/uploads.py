@@ -86,7 +86,7 @@ def send(project_id: str, name: str, asked: UploadQuery) -> Response:
         made = 201
     else:
         task, made = there, 200
-    response = answer_end(services, wait_for_end(services, task, limit_s), made, at_fault=None)
+    response = answer_end(services, wait_for_end(services, task, limit_s), made, has_key=False)
     if applied is not None:
         response.headers["Preference-Applied"] = applied
     return response

@@ -15,6 +15,7 @@ from ingest.formats import Kind
 from ingest.model import Attempt, Dedupe, File, FileAccess, Task, Transfer
 from ingest.naming import name_poster
 from ingest.states import Status
+from ingest.urls import parse_stored_url
 
 # Named here because the resources have a field called `object`.
 JsonDict = dict[str, object]
@@ -339,6 +340,18 @@ def show_task(
         next_attempt_at=show_time_or_none(
             task.next_attempt_at if task.status is Status.PENDING else None
         ),
+    )
+
+
+def hide_secrets(shown: TaskResource) -> TaskResource:
+    """Return a Task object as somebody may see it who has no key: its source without the query,
+    where signatures live, and nothing of who is told."""
+    url = parse_stored_url(shown.input.url).redacted
+    return shown.model_copy(
+        update={
+            "input": shown.input.model_copy(update={"url": url}),
+            "options": shown.options.model_copy(update={"webhook_url": None}),
+        }
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 from ingest.errors import Failure
 from ingest.formats import Kind
 from ingest.model import Attempt, File, FileAccess, MediaInfo, Order, Task, Transfer
-from ingest.resources import show_file, show_task, show_time
+from ingest.resources import hide_secrets, show_file, show_task, show_time
 from ingest.states import Status
 
+FILE_ID = "file_01m859r1yny08r1ap8hz69hcss"
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
 TASK = Task(
     id="task_1",
@@ -107,6 +108,23 @@ def test_progress_is_told_by_bytes_while_it_runs(
     assert shown.transfer is not None
     assert (shown.transfer.bytes, shown.transfer.total) == (transferred, total)
     assert (shown.transfer.rate_bps, shown.transfer.eta_s) == (10, eta_s)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.com/a.mp4?sig=x", "https://example.com/a.mp4"),
+        ("s3://archive/a.mp4", "s3://archive/a.mp4"),
+        (f"upload:{FILE_ID}", f"upload:{FILE_ID}"),
+    ],
+)
+def test_who_has_no_key_is_shown_no_query_of_a_source_and_no_receiver(url: str, shown: str) -> None:
+    order = replace(TASK.order, url=url, webhook_url="https://hooks.example/s3cret", folder="f")
+    whole = show_task(replace(TASK, order=order), [], None, None)
+    hidden = hide_secrets(whole)
+    assert (hidden.input.url, hidden.input.folder) == (shown, "f")
+    assert hidden.options.webhook_url is None
+    assert (whole.input.url, whole.options.webhook_url) == (url, order.webhook_url)
 
 
 def test_a_transfer_that_does_not_move_has_no_end_in_sight() -> None:
