@@ -15,7 +15,7 @@ from flask import Response, g
 
 from api.answers import FileAnswer, TaskAnswer
 from api.documents import describe
-from api.ingests import create_task, find_places, find_there
+from api.ingests import Ordered, create_task, find_places, find_there
 from api.outcomes import answer_end
 from api.preferences import read_preference
 from api.refusals import FAILED_INGEST
@@ -82,11 +82,11 @@ def send(project_id: str, name: str, asked: UploadQuery) -> Response:
         if room_bytes is not None:
             room_bytes += freed_bytes
         with _place(services):
-            task = _take(services, project, room_bytes, folder or None, filename, grant)
-        made = 201
+            ordered = _take(services, project, room_bytes, folder or None, filename, grant)
     else:
-        task, made = there, 200
-    response = answer_end(services, wait_for_end(services, task, limit_s), made, has_key=False)
+        ordered = Ordered(there, was_there=True)
+    task = wait_for_end(services, ordered.task, limit_s)
+    response = answer_end(services, task, 200 if ordered.was_there else 201, has_key=False)
     if applied is not None:
         response.headers["Preference-Applied"] = applied
     return response
@@ -165,7 +165,7 @@ def _take(
     folder: str | None,
     filename: str,
     grant: Grant,
-) -> Task:
+) -> Ordered:
     if room_bytes == 0:
         raise QuotaExceeded(_FULL)
     file_id = make_id(Prefix.FILE)
@@ -198,7 +198,7 @@ def _take(
         raise
     if ordered.was_there:
         _drop(services, url)
-    return ordered.task
+    return ordered
 
 
 def _drop(services: Services, url: ObjectUrl) -> None:

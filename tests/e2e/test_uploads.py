@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from storage.objects.s3 import S3ObjectStore
 from storage.records import projects
 from storage.records.database import Database
 from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.origin import Origin, Stall
 from tests.support.projects import make_project
 from tests.support.waiting import wait_until
 
@@ -248,6 +250,50 @@ def test_a_name_that_is_taken_is_so_before_anything_is_sent(
         assert (new["filename"], new["url"]) == ("a.jpg", file["url"])
         assert requests.get(str(new["url"]), timeout=10).content == other
     read_error(project.get(f"/files/{file['id']}"), 404, "not_found")
+
+
+def test_what_came_too_late_to_be_kept_is_not_called_stored(
+    project: Api, picture: bytes, folder: str
+) -> None:
+    url = _sign(project, folder, "a.jpg", if_exists="skip")
+    begun, others = threading.Event(), threading.Event()
+
+    def send_late() -> Iterator[bytes]:
+        yield picture[:5000]
+        begun.set()
+        assert others.wait(40)
+        yield picture[5000:] + b"late"
+
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(_put, url, send_late())
+        assert begun.wait(20)
+        file = read_object(_put(url, picture), 201)
+        others.set()
+        assert read_object(late.result(), 200) == file
+    assert _count_tasks(project) == 1
+
+
+def test_the_task_of_somebody_else_is_shown_without_its_secrets(
+    project: Api, origin: Origin, picture: bytes, folder: str
+) -> None:
+    stall = Stall()
+    source = origin.serve(f"/{folder}/waits.jpg", picture, stall=stall)
+    url = _sign(project, folder, "a.jpg", if_exists="skip")
+    hook = "https://receiver.example/hook?token=s3cret"
+    order = {"kind": "ingest", "url": f"{source}?signature=s3cret", "webhook_url": hook}
+    task = read_object(
+        project.post("/tasks", {**order, "folder": folder, "filename": "a.jpg"}), 201
+    )
+
+    answer = _put(url, picture, {"Prefer": "respond-async"})
+    stall.released.set()
+
+    shown = read_object(answer, 202)
+    assert (shown["id"], shown["input"]) == (
+        task["id"],
+        {"url": source, "folder": folder, "filename": "a.jpg"},
+    )
+    assert "s3cret" not in answer.text
 
 
 def test_of_several_that_send_at_once_one_has_the_name(
