@@ -74,29 +74,36 @@ def take_in(
     request.max_content_length = most_bytes + 1
     part_bytes = settings.part_bytes_for(declared)
     buffer = bytearray(part_bytes if declared is None else max(1, min(part_bytes, declared)))
-    with _watching(settings) as note:
-        body = _Body(request.stream, declared, most_bytes, too_large, _find_least(settings), note)
+    with _watching(settings) as watch:
+        read_bytes = _find_least(settings)
+        body = _Body(request.stream, declared, most_bytes, too_large, read_bytes, watch.came.set)
         filled = body.fill(buffer)
         if not filled:
             raise BodyInvalid("The body is empty.")
         if body.ended:
             sha256 = body.sha256.hexdigest()
             content = memoryview(buffer)[:filled]
-            store.put(key, content, _HEADERS, overwrite=True, sha256=sha256)
+            with watch.pausing():
+                store.put(key, content, _HEADERS, overwrite=True, sha256=sha256)
         else:
-            _send_parts(store, key, body, buffer, filled)
+            _send_parts(store, key, body, buffer, filled, watch)
     return Staged(body.size_bytes, body.sha256.hexdigest())
 
 
-def _send_parts(store: ObjectStore, key: str, body: _Body, buffer: bytearray, filled: int) -> None:
-    upload = store.begin(key, _HEADERS)
+def _send_parts(
+    store: ObjectStore, key: str, body: _Body, buffer: bytearray, filled: int, watch: _Watch
+) -> None:
+    with watch.pausing():
+        upload = store.begin(key, _HEADERS)
     parts: list[Part] = []
     try:
         while filled:
             content = memoryview(buffer)[:filled]
-            parts.append(store.put_part(upload, len(parts) + 1, content))
+            with watch.pausing():
+                parts.append(store.put_part(upload, len(parts) + 1, content))
             filled = 0 if body.ended else body.fill(buffer)
-        store.complete(upload, parts, overwrite=True)
+        with watch.pausing():
+            store.complete(upload, parts, overwrite=True)
     except BaseException:
         with suppress(ServiceError):
             store.abort(upload)
@@ -178,35 +185,55 @@ def _find_least(settings: Settings) -> int:
     return max(_SMALLEST_READ_BYTES, min(_LARGEST_READ_BYTES, least))
 
 
+class _Watch:
+    """What is known of a body to the thread beside it.
+
+    Attributes:
+        came: set whenever something has come.
+        stores: while the store has what has come: nothing is read, and nobody is to blame for it.
+    """
+
+    def __init__(self) -> None:
+        self.came, self.stores = threading.Event(), threading.Event()
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        self.stores.set()
+        try:
+            yield
+        finally:
+            # From here on there is a whole window again.
+            self.came.set()
+            self.stores.clear()
+
+
 @contextmanager
-def _watching(settings: Settings) -> Iterator[Callable[[], None]]:
+def _watching(settings: Settings) -> Iterator[_Watch]:
     """Hang up on whoever sends nothing for a whole window, or takes too long for all of it.
 
     A socket's time limit counts from the last byte, so one now and then would hold the thread.
-
-    Yields:
-        What is to be called whenever something has come.
     """
     connection: _Socket | None = request.environ.get("gunicorn.socket")
-    done, came = threading.Event(), threading.Event()
+    done, seen = threading.Event(), _Watch()
     ends = time.monotonic() + settings.total_timeout_s
     window_s = settings.lowest_window_s if settings.lowest_bps else settings.total_timeout_s
 
     def watch() -> None:
         while not done.wait(min(window_s, max(0.0, ends - time.monotonic()))):
-            if not came.is_set() or time.monotonic() >= ends:
+            is_alive = seen.came.is_set() or seen.stores.is_set()
+            if not is_alive or time.monotonic() >= ends:
                 get_logger(__name__).info("upload.too_slow")
                 if connection is not None:
                     with suppress(OSError):
                         # The answer can still be sent.
                         connection.shutdown(_SHUT_RD)
                 return
-            came.clear()
+            seen.came.clear()
 
     watcher = threading.Thread(target=watch, name="upload-watch", daemon=True)
     watcher.start()
     try:
-        yield came.set
+        yield seen
     finally:
         done.set()
         watcher.join()

@@ -219,6 +219,34 @@ def test_who_sends_something_now_and_then_is_hung_up_on_when_the_time_is_over() 
     assert next(came) > 1
 
 
+class Slow(MemoryObjectStore):
+    """Takes its time over each part, unless somebody is hung up on meanwhile."""
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        super().__init__()
+        self._connection, self._seconds = connection, seconds
+
+    def put_part(
+        self, upload: Upload, number: int, body: Content, checksum: int | None = None
+    ) -> Part:
+        assert not self._connection.is_shut.wait(self._seconds)
+        return super().put_part(upload, number, body, checksum)
+
+
+def test_nobody_is_hung_up_on_for_a_store_that_is_slow() -> None:
+    connection = Connection()
+    settings = load(HEADRACE_LOWEST_WINDOW_S="0.2")
+    staged = take(
+        Stream(bytes(PART_BYTES + 1)),
+        Slow(connection, 0.7),
+        declared=PART_BYTES + 1,
+        settings=settings,
+        connection=connection,
+    )
+    assert staged.size_bytes == PART_BYTES + 1
+    assert not connection.is_shut.is_set()
+
+
 def test_nobody_is_hung_up_on_who_is_done() -> None:
     connection = Connection()
     settings = load(HEADRACE_LOWEST_WINDOW_S="0.02")
