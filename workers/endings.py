@@ -16,7 +16,18 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from ingest.errors import HeadraceError, LeaseLost, RedisUnavailable, ServiceError
+from ingest.errors import (
+    HeadraceError,
+    LeaseLost,
+    RedisUnavailable,
+    ServiceError,
+    SourceDns,
+    SourceTimeout,
+    SourceTooSlow,
+    SourceTruncated,
+    SourceUnavailable,
+    StorageUnavailable,
+)
 from ingest.logs import get_logger
 from ingest.model import File, Task
 from ingest.retry import RetryPolicy, plan_retry
@@ -25,6 +36,20 @@ from ingest.urls import ObjectUrl
 from storage.records import completions, lookups, tasks
 from storage.records.completions import Completion
 from workers.attempt import Attempt
+
+# What a source is missing by that may be there again.
+_AWAY = (SourceDns, SourceTimeout, SourceTooSlow, SourceTruncated, SourceUnavailable)
+
+
+def find_cause(attempt: Attempt, error: HeadraceError) -> HeadraceError:
+    """Return what an attempt has failed of: what somebody has sent lies in our own store.
+
+    So that an outage of it costs no attempts, at the end of which the only copy would be deleted.
+    """
+    url = attempt.url
+    if isinstance(url, ObjectUrl) and url.is_upload and isinstance(error, _AWAY):
+        return StorageUnavailable("The object store does not hand out what was sent to it.")
+    return error
 
 
 def finish(attempt: Attempt, file: File) -> None:

@@ -20,7 +20,7 @@ from storage.records import claims
 from workers.attempt import Attempt, Tools, begin_attempt
 from workers.copying import copy_source, plan_copy
 from workers.duplicates import find_by_source
-from workers.endings import drop_upload, finish, let_go, settle
+from workers.endings import drop_upload, find_cause, finish, let_go, settle
 from workers.filing import is_of_another, make_object_key
 from workers.leases import HeldLease
 from workers.opening import Opener
@@ -84,8 +84,9 @@ class Pipeline:
             except HeadraceError as error:
                 # A source that was cut off because the lease is lost tells another error.
                 held.check()
-                settle(attempt, error)
-                return error.code
+                cause = find_cause(attempt, error)
+                settle(attempt, cause)
+                return cause.code
             except Exception as error:  # noqa: BLE001 - whatever it is, the task must end with it
                 get_logger(__name__).exception("ingest.broke")
                 broken = InternalError(f"Headrace failed with {type(error).__name__}.")
