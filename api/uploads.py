@@ -27,6 +27,7 @@ from ingest.access import Access, Scope
 from ingest.errors import (
     BodyTooLarge,
     ConflictError,
+    DatabaseUnavailable,
     FileExists,
     HeadraceError,
     NotFound,
@@ -193,6 +194,9 @@ def _take(
     )
     try:
         ordered = create_task(services, project, order, if_exists=grant.if_exists, file_id=file_id)
+    except DatabaseUnavailable:
+        # Perhaps it has the task, and only its answer was lost: then a worker needs what was sent.
+        raise
     except HeadraceError:
         _drop(services, url)
         raise
