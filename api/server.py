@@ -8,16 +8,15 @@ process builds its own app after the fork, so no connection is shared.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Protocol
 
 from flask import Flask
-from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
 import api.app  # noqa: F401 - see above
 from api.allocator import keep_little
+from api.server_log import EventLogger
 from api.services import Services
 from ingest.environ import load_settings
 from ingest.logs import configure_logging
@@ -48,18 +47,6 @@ control_socket_disable = True
 limit_request_line = 8190
 # It reads what all of them may hold before it refuses one, in time that grows with the square.
 limit_request_fields = 64
-
-
-class EventLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Hands gunicorn's own words to the root logger, so that they are events like all others."""
-
-    def setup(self, cfg: object) -> None:
-        """Configure nothing: ``configure_logging`` did."""
-        del cfg
-        self.error_log.propagate = True
-        self.error_log.setLevel(logging.INFO)
-
-
 logger_class = EventLogger
 
 
