@@ -1,6 +1,8 @@
 """Files that are there already, where an order asks not to make them again.
 
-Two orders of one new file that run in the same moment do not know of each other, and make it twice.
+One that others may read than are to is another file: whoever asks for `signed` is not given what
+is public. Two orders of one new file that run in the same moment do not know of each other, and
+make it twice.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def find_by_source(attempt: Attempt, etag: str | None) -> File | None:
         return None
     with attempt.tools.database.transaction() as connection:
         found = files.find_by_source(
-            connection, attempt.lease.task.project_id, digest_source(order.url), etag
+            connection, attempt.lease.task.project_id, digest_source(order.url), etag, order.access
         )
     if found is None or order.checksum not in {None, f"sha256:{found.sha256}"}:
         return None
@@ -35,10 +37,11 @@ def find_by_source(attempt: Attempt, etag: str | None) -> File | None:
 
 def find_by_content(attempt: Attempt, sha256: str) -> File | None:
     """Return the file that has the same bytes."""
-    if attempt.lease.task.order.dedupe is not Dedupe.CONTENT:
+    task = attempt.lease.task
+    if task.order.dedupe is not Dedupe.CONTENT:
         return None
     with attempt.tools.database.transaction() as connection:
-        found = files.find_by_content(connection, attempt.lease.task.project_id, sha256)
+        found = files.find_by_content(connection, task.project_id, sha256, task.order.access)
     if found is not None:
         get_logger(__name__).info("ingest.known_content", file_id=found.id)
     return found

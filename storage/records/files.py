@@ -94,20 +94,34 @@ def remove(connection: Connection, project_id: str, file_id: str) -> Removed | N
 
 
 def find_by_source(
-    connection: Connection, project_id: str, source_sha256: str, source_etag: str
+    connection: Connection,
+    project_id: str,
+    source_sha256: str,
+    source_etag: str,
+    access: FileAccess,
 ) -> File | None:
-    """Return the first of a project's files that came from a URL when that had a strong ETag."""
+    """Return the first of a project's files that came from a URL when that had a strong ETag, and
+    that the same people may read."""
     return _find_first(
         connection,
         files.c.project_id == project_id,
         files.c.source_sha256 == source_sha256,
         files.c.source_etag == source_etag,
+        files.c.access == access,
     )
 
 
-def find_by_content(connection: Connection, project_id: str, sha256: str) -> File | None:
-    """Return the first of a project's files that has a SHA-256, in hex."""
-    return _find_first(connection, files.c.project_id == project_id, files.c.sha256 == sha256)
+def find_by_content(
+    connection: Connection, project_id: str, sha256: str, access: FileAccess
+) -> File | None:
+    """Return the first of a project's files that has a SHA-256, in hex, and that the same people
+    may read."""
+    return _find_first(
+        connection,
+        files.c.project_id == project_id,
+        files.c.sha256 == sha256,
+        files.c.access == access,
+    )
 
 
 def find_named(connection: Connection, object_key: str) -> File | None:

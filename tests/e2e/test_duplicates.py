@@ -82,6 +82,18 @@ def test_the_same_bytes_from_elsewhere_are_stored_once(
     assert _ingest(api, other, 201, dedupe="none")["id"] != file["id"]
 
 
+@pytest.mark.parametrize("dedupe", ["url", "content"])
+def test_who_asks_for_a_signed_file_is_not_given_a_public_one(
+    dedupe: str, api: Api, origin: Origin, unique: bytes, path: str
+) -> None:
+    url = origin.serve(path, unique, etag='"one"')
+    public = _ingest(api, url, 201)
+    signed = _ingest(api, url, 201, dedupe=dedupe, access="signed")
+    assert (public["access"], signed["access"]) == ("public", "signed")
+    assert _ingest(api, url, 200, dedupe=dedupe, access="signed") == signed
+    assert _ingest(api, url, 200, dedupe=dedupe) == public
+
+
 def test_a_long_file_that_is_there_leaves_no_upload(
     api: Api, store: S3ObjectStore, origin: Origin, path: str, video: bytes
 ) -> None:
