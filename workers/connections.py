@@ -103,6 +103,10 @@ class SourceBuckets:
             connected = find_connection(self._settings.s3_sources, project_id, url)
             if connected is None:
                 raise SourceForbidden("No connection of this project reads the source any more.")
+            # By the bucket's name alone, since one server may have many addresses.
+            is_own = connected.bucket.lower() == self._settings.s3_bucket.lower()
+            if is_own and url.key.startswith(UPLOADS_PREFIX):
+                raise SourceForbidden("The object is what somebody has sent, and no source.")
             found, name = connected, connected.name
         if (opened := self._opened.get(name)) is not None:
             return opened

@@ -310,3 +310,22 @@ def test_what_was_sent_is_read_from_our_own_bucket_whatever_connections_there_ar
     assert first.connection.allows(ONE, sent.key)
     assert buckets.find(TWO, sent) is first
     assert len(opened) == 2
+
+
+@pytest.mark.parametrize(
+    ("connection", "key"),
+    [
+        ({"bucket": "media", "prefix": ".headrace/"}, ".headrace/uploads/a"),
+        ({"bucket": "media", "prefix": ".h"}, ".headrace/uploads/a"),
+        ({"bucket": "MEDIA", "endpoint": "https://far.example", **KEYS}, ".headrace/uploads/a"),
+    ],
+)
+def test_what_somebody_has_sent_is_read_through_no_connection(
+    connection: dict[str, str], key: str
+) -> None:
+    buckets = SourceBuckets(load(archive=connection), pool_size=1)
+    with pytest.raises(SourceForbidden, match="somebody has sent"):
+        buckets.find(ONE, ObjectUrl("archive", key))
+    elsewhere = load(archive={**connection, "bucket": "other"})
+    found = SourceBuckets(elsewhere, pool_size=1).find(ONE, ObjectUrl("archive", key))
+    assert found.connection.bucket == "other"
