@@ -107,7 +107,13 @@ class ListLoader:
                 if not done:
                     raise LeaseLost("The batch was cancelled, or another worker reads its list.")
                 if options.check_sources:
-                    batch_checks.order(connection, job.project_id, job.batch_id, asked.read())
+                    batch_checks.order(
+                        connection,
+                        job.project_id,
+                        job.batch_id,
+                        asked.read(),
+                        attempt=job.attempt,
+                    )
         get_logger(__name__).info("batch.created", tasks=taken.total, rejected=taken.rejected)
         with suppress(RedisUnavailable):
             self._signals.nudge()

@@ -90,15 +90,29 @@ class CheckedRow:
     answer: CheckAnswer
 
 
-def order(connection: Connection, project_id: str, batch_id: str, rows: Iterable[CheckRow]) -> None:
-    """Have the sources of a batch asked by some worker."""
+def order(
+    connection: Connection,
+    project_id: str,
+    batch_id: str,
+    rows: Iterable[CheckRow],
+    *,
+    attempt: int = 0,
+) -> None:
+    """Have the sources of a batch asked by some worker.
+
+    Args:
+        attempt: of who read the list: whoever read it too, and is late, must not find the number of
+            their own attempt in the job that takes its place.
+    """
     rest = iter(rows)
     while some := list(islice(rest, _ROWS_AT_ONCE)):
         connection.execute(
             insert(batch_sources), [{"batch_id": batch_id, **asdict(row)} for row in some]
         )
     connection.execute(
-        insert(batch_jobs).values(batch_id=batch_id, project_id=project_id, kind=JobKind.CHECK)
+        insert(batch_jobs).values(
+            batch_id=batch_id, project_id=project_id, kind=JobKind.CHECK, attempt=attempt
+        )
     )
 
 

@@ -1,8 +1,9 @@
 """What workers have to do for batches: claimed, kept under a lease, put off, done.
 
-Invariants: a claim raises ``attempt``, the fencing token; whoever writes what came of a job holds
-the batch's row and then the job's, and finds its own attempt there, or writes nothing: so a list
-makes its tasks once, whoever died or was taken for dead over it, and none once it was cancelled.
+Invariants: a claim raises ``attempt``, the fencing token, and the job that follows another of a
+batch counts on from there; whoever writes what came of a job holds the batch's row and then the
+job's, and finds its own attempt there, or writes nothing: so a list makes its tasks once, whoever
+died or was taken for dead over it, and none once it was cancelled.
 """
 
 from __future__ import annotations

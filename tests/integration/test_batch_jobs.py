@@ -221,3 +221,26 @@ def test_a_claim_of_before_is_known_by_its_number_alone(
     _order(records, project)
     job = _expect(_claim(records))
     assert not _finish(records, replace(job, attempt=job.attempt + 1))
+
+
+def test_whoever_is_late_over_a_list_does_not_take_the_check_of_its_sources_for_it(
+    records: Database, project: Project
+) -> None:
+    batch_id = _order(records, project, dry_run=True)
+    late = _expect(_claim(records, lease_s=-1))
+    reader = _expect(_claim(records))
+    rows = [CheckRow(1, "https://a.invalid/1", "a.invalid", None, None)]
+    with records.transaction() as connection:
+        assert batch_jobs.finish_load(
+            connection, reader, total=1, rejects=[], rejected=0, is_over=False
+        )
+        batch_checks.order(connection, project.id, batch_id, rows, attempt=reader.attempt)
+    check = _expect(_claim(records))
+    assert check.kind is JobKind.CHECK
+    with records.transaction() as connection:
+        for one in (late, reader):
+            assert not batch_jobs.fail(connection, one, SourceNotFound("gone"))
+        held = [(one.batch_id, one.attempt) for one in (late, reader, check)]
+        assert batch_jobs.extend(connection, held, 60) == {held[2]}
+    assert not _finish(records, late)
+    assert _read(records, project, batch_id).status is BatchStatus.PROCESSING
