@@ -47,13 +47,21 @@ _BEGIN = text(f"""
     SELECT CASE WHEN EXISTS (SELECT FROM batch_jobs WHERE {_IS_DUE})
         THEN pg_advisory_xact_lock({_CLAIM_LOCK}, 0) IS NOT NULL ELSE false END
 """)  # noqa: S608 - constants
+# Counted once, or each job of a long backlog would count anew. Who runs least comes first: else the
+# backlog of one project goes before what another has ordered later, however many threads there are.
 _CLAIM = text(f"""
-    WITH free AS (
-        SELECT batch_id FROM batch_jobs AS job
-        WHERE {_IS_DUE} AND kind = ANY(:kinds) AND :most > (
-            SELECT count(*) FROM batch_jobs AS other WHERE other.project_id = job.project_id
-                AND other.kind = job.kind AND other.lease_until >= now())
-        ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    WITH running AS MATERIALIZED (
+        SELECT project_id, kind, count(*) AS of_kind FROM batch_jobs
+        WHERE lease_until >= now() GROUP BY project_id, kind
+    ), free AS (
+        SELECT batch_id FROM batch_jobs AS job LEFT JOIN (
+                SELECT project_id, sum(of_kind) AS jobs,
+                    array_agg(kind) FILTER (WHERE of_kind >= :most) AS full_kinds
+                FROM running GROUP BY project_id
+            ) AS busy USING (project_id)
+        WHERE {_IS_DUE} AND kind = ANY(:kinds)
+            AND kind <> ALL(coalesce(full_kinds, CAST('{{}}' AS varchar[])))
+        ORDER BY coalesce(jobs, 0), next_attempt_at LIMIT 1 FOR UPDATE OF job SKIP LOCKED
     )
     UPDATE batch_jobs SET attempt = attempt + 1, tries = tries + 1, worker = :worker,
         lease_until = now() + :lease

@@ -244,3 +244,40 @@ def test_whoever_is_late_over_a_list_does_not_take_the_check_of_its_sources_for_
         assert batch_jobs.extend(connection, held, 60) == {held[2]}
     assert not _finish(records, late)
     assert _read(records, project, batch_id).status is BatchStatus.PROCESSING
+
+
+def test_who_runs_least_is_next_whoever_ordered_before(records: Database, project: Project) -> None:
+    for _ in range(2):
+        _order(records, project)
+        _order_check(records, project, 1)
+    first = _expect(_claim(records))
+    with records.transaction() as connection:
+        other = projects.create_project(connection, "other", "other", Limits())
+    late = _order(records, other)
+    assert first.project_id == project.id
+    assert _expect(_claim(records)).batch_id == late
+    assert _expect(_claim(records)).project_id == project.id
+
+
+def test_a_claim_does_not_count_anew_for_each_job_of_a_long_backlog(
+    records: Database, project: Project
+) -> None:
+    order = _order(records, project)
+    with records.transaction() as connection:
+        for table, columns in (
+            ("batches", "project_id, status, source_url, total, rejected, request_id"),
+            ("batch_jobs", "project_id, kind, url"),
+        ):
+            key = "id" if table == "batches" else "batch_id"
+            connection.execute(
+                text(f"""
+                    INSERT INTO {table} ({key}, {columns})
+                    SELECT {key} || number, {columns} FROM {table}, generate_series(1, 20000) number
+                    WHERE {key} = :id
+                """),  # noqa: S608 - constants
+                {"id": order},
+            )
+    for _ in range(batch_jobs.MOST_OF_PROJECT):
+        _expect(_claim(records))
+    # Within the time that a statement has: counting anew takes minutes.
+    assert _claim(records) is None
