@@ -173,7 +173,13 @@ def finish(connection: Connection, job: Job) -> bool:
     connection.execute(
         update(batches)
         .where(batches.c.id == job.batch_id)
-        .values(status=BatchStatus.COMPLETE, finished=func.now(), updated=func.now())
+        .values(
+            status=BatchStatus.COMPLETE,
+            # Of a try before.
+            list_error=None,
+            finished=func.now(),
+            updated=func.now(),
+        )
     )
     return True
 

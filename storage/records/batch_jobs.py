@@ -33,7 +33,7 @@ from ingest.errors import HeadraceError
 from ingest.events import EventType
 from ingest.list_rows import ListFormat
 from storage.records import outbox
-from storage.records.batch_tables import batch_jobs, batches
+from storage.records.batch_tables import batch_jobs, batch_sources, batches
 from storage.records.batches import keep_rejects
 from storage.records.tasks import in_seconds
 
@@ -206,15 +206,25 @@ def put_off(
 
 
 def fail(connection: Connection, job: Job, error: HeadraceError) -> bool:
-    """End a batch whose job cannot be done, and tell that; return whether it was still one's."""
+    """End a batch whose job cannot be done, and tell that; return whether it was still one's.
+
+    It is the answer of all sources that were not asked, too, whose headers nobody needs any more.
+    """
     if not hold(connection, job):
         return False
+    failure = asdict(error.as_failure())
     _drop(connection, job.batch_id)
+    unasked = connection.execute(
+        update(batch_sources)
+        .where(batch_sources.c.batch_id == job.batch_id, batch_sources.c.status == "pending")
+        .values(status="failed", error=failure, sealed_headers=None)
+    ).rowcount
     _change(
         connection,
         job,
         status=BatchStatus.FAILED,
-        list_error=asdict(error.as_failure()),
+        list_error=failure,
+        failed=batches.c.failed + unasked,
         finished=func.now(),
     )
     if not job.dry_run:

@@ -281,3 +281,37 @@ def test_a_claim_does_not_count_anew_for_each_job_of_a_long_backlog(
         _expect(_claim(records))
     # Within the time that a statement has: counting anew takes minutes.
     assert _claim(records) is None
+
+
+def test_a_check_that_fails_keeps_no_secret_and_leaves_no_source_open(
+    records: Database, project: Project
+) -> None:
+    batch_id = _order_check(records, project, 2)
+    job = _expect(_claim(records))
+    error = SourceTimeout("late")
+    with records.transaction() as connection:
+        assert batch_checks.write_answers(connection, job, [CheckAnswer(0, "image/gif", 26)])
+        assert batch_jobs.fail(connection, job, error)
+        sealed = connection.execute(select(batch_sources.c.sealed_headers)).scalars().all()
+        first, second = batch_checks.list_checked(connection, batch_id, -1, 9)
+    assert sealed == [None] * 2
+    assert (first.status, second.status) == ("ok", "failed")
+    assert second.answer.error == error.as_failure()
+    found = _read(records, project, batch_id)
+    assert (found.status, found.error) == (BatchStatus.FAILED, error.as_failure())
+    assert (found.counts.complete, found.counts.failed, found.counts.pending) == (1, 1, 0)
+
+
+def test_a_check_that_was_put_off_and_is_done_has_no_error_any_more(
+    records: Database, project: Project
+) -> None:
+    batch_id = _order_check(records, project, 1)
+    job = _expect(_claim(records))
+    with records.transaction() as connection:
+        assert batch_jobs.put_off(connection, job, SourceTimeout("late"), 0, charged=True)
+    assert _read(records, project, batch_id).error is not None
+    job = _expect(_claim(records))
+    with records.transaction() as connection:
+        assert batch_checks.finish(connection, job)
+    found = _read(records, project, batch_id)
+    assert (found.status, found.error) == (BatchStatus.COMPLETE, None)
