@@ -45,7 +45,9 @@ class BatchResource(BaseModel):
         description="`loading` while its list is read from a URL, `failed` if that cannot be "
         "done; `complete` when all of its tasks have ended, however they did."
     )
-    progress: int = Field(description="0 to 100: how many of its tasks have ended.")
+    progress: int = Field(
+        description="0 to 100: how many of its tasks have ended; 0 while its list is read."
+    )
     total: int = Field(description="Rows of the list that became tasks.")
     rejected: int = Field(description="Rows of the list that did not.")
     counts: CountsResource
@@ -87,11 +89,10 @@ class BatchCheckResource(BaseModel):
 def show_batch(batch: Batch) -> BatchResource:
     """Return a Batch object."""
     counts = batch.counts
-    ended = counts.complete + counts.failed + counts.cancelled
     return BatchResource(
         id=batch.id,
         status=batch.status,
-        progress=ended * 100 // batch.total if batch.total else 100,
+        progress=_measure_progress(batch),
         total=batch.total,
         rejected=batch.rejected,
         counts=CountsResource(
@@ -117,6 +118,14 @@ def show_batch(batch: Batch) -> BatchResource:
         finished=show_time_or_none(batch.finished),
         updated=show_time(batch.updated),
     )
+
+
+def _measure_progress(batch: Batch) -> int:
+    if not batch.total:
+        # Nothing is left of a batch that has no tasks, unless they are still to be made.
+        return 0 if batch.status is BatchStatus.LOADING else 100
+    counts = batch.counts
+    return (counts.complete + counts.failed + counts.cancelled) * 100 // batch.total
 
 
 def show_reject(reject: Reject) -> RejectResource:
