@@ -29,7 +29,7 @@ class BatchDefaults(Strict):
     headers: SourceHeaders | None = Field(None, description="As of an item.")
     priority: int | None = Field(None, ge=-10, le=10, description="As of an item.")
     max_attempts: int | None = Field(None, ge=1, le=100, description="As of an item.")
-    webhook_url: str | None = Field(None, description="As of an item.")
+    webhook_url: Text | None = Field(None, description="As of an item.")
     if_exists: Annotated[IfExists | None, Field(strict=False)] = Field(
         None, description="As of an item."
     )

@@ -57,6 +57,7 @@ def test_a_list_of_any_form_makes_what_it_makes_when_it_is_sent(
     options = {} if asked is None else {"format": asked}
     batch = order_list(owner, f"{url}?signature=s3cr3t", ref="mine", priority=2, **options)
     assert (batch["status"], batch["total"], batch["source_url"]) == ("loading", 0, url)
+    assert batch["progress"] == 0
     over = wait_until_over(owner, batch)
     assert (over["status"], over["total"], over["rejected"]) == ("complete", 2, 0)
     assert (over["ref"], over["error"], over["source_url"]) == ("mine", None, url)
@@ -272,6 +273,11 @@ def test_a_list_that_is_ordered_again_under_its_key_is_read_once(
         ({"source_url": "s3://a/x", "headers": {"A": "x"}}, 422, "source_url"),
         ({"source_url": "https://a/x", "webhook_url": "ftp://x"}, 422, "webhook_url"),
         ({"source_url": "https://a/x", "defaults": {"url": "x"}}, 422, "defaults.url"),
+        (
+            {"source_url": "https://a/x", "defaults": {"webhook_url": "https://a/\x00"}},
+            422,
+            "defaults.webhook_url",
+        ),
         ({"source_url": "https://a/x", "colour": 1}, 422, "colour"),
         ({"format": "csv"}, 400, None),
         ({"items": [{"url": "https://a/x"}], "format": "csv"}, 422, "format"),
