@@ -78,13 +78,17 @@ class Sweeper:
         return total
 
     def forget_dry_runs(self) -> int:
-        """Forget dry runs that ended a week ago, a few with each call; return how many.
+        """Forget dry runs that ended a week ago, a few at once; return how many.
 
         Raises:
             DatabaseUnavailable: what is left is done by the next call.
         """
-        with self._database.transaction() as connection:
-            return batches.forget_dry_runs(connection, _DRY_RUNS_KEPT, _DRY_RUNS_AT_ONCE)
+        total, count = 0, _DRY_RUNS_AT_ONCE
+        while count == _DRY_RUNS_AT_ONCE:
+            with self._database.transaction() as connection:
+                count = batches.forget_dry_runs(connection, _DRY_RUNS_KEPT, _DRY_RUNS_AT_ONCE)
+            total += count
+        return total
 
     def sweep(self) -> int:
         """Release every expired lease; return how many there were.

@@ -10,13 +10,17 @@ from sqlalchemy import select, text
 
 from ingest.batch_jobs import Job, JobKind
 from ingest.batches import Batch, BatchStatus
+from ingest.config import Settings
 from ingest.errors import SourceNotFound, SourceTimeout
 from ingest.ids import Prefix, make_id
 from ingest.model import Limits, Project
+from storage.objects.memory import MemoryObjectStore
 from storage.records import batch_checks, batch_jobs, batches, projects, tallies
 from storage.records.batch_checks import CheckAnswer, CheckRow
 from storage.records.batch_tables import batch_sources
 from storage.records.database import Database
+from storage.signals import Signals
+from workers.sweep import Sweeper
 
 URL = "https://lists.invalid/list.csv"
 
@@ -315,3 +319,19 @@ def test_a_check_that_was_put_off_and_is_done_has_no_error_any_more(
         assert batch_checks.finish(connection, job)
     found = _read(records, project, batch_id)
     assert (found.status, found.error) == (BatchStatus.COMPLETE, None)
+
+
+def test_however_many_dry_runs_are_old_one_round_forgets_them(
+    records: Database, project: Project, signals: Signals, settings: Settings
+) -> None:
+    old = [_order(records, project, dry_run=True) for _ in range(25)]
+    for _ in old:
+        assert _finish(records, _expect(_claim(records)))
+    young = _order(records, project, dry_run=True)
+    assert _finish(records, _expect(_claim(records)))
+    with records.transaction() as connection:
+        age = text("UPDATE batches SET finished = now() - :age WHERE id <> :young")
+        connection.execute(age, {"age": timedelta(days=7, seconds=1), "young": young})
+    sweeper = Sweeper(records, signals, MemoryObjectStore(), settings)
+    assert (sweeper.forget_dry_runs(), sweeper.forget_dry_runs()) == (25, 0)
+    assert _read(records, project, young).finished is not None
