@@ -181,13 +181,19 @@ class ListLoader:
             request_id=job.request_id,
             most_rows=self._settings.find_most_rows(asks_sources=options.check_sources),
             max_attempts=self._settings.max_attempts,
-            ensure_secret=lambda: ensure_project_secret(self._sealer, connection, project.id),
+            ensure_secret=lambda: self._ensure_secret(project.id),
             keep_alive=held.check,
             batch_id=job.batch_id,
             # The batch is there; what came of its list is written under the job's lease.
             write=lambda _: None,
             note=note,
         ).take(rows)
+
+    def _ensure_secret(self, project_id: str) -> None:
+        # In a transaction of its own: for as long as the list takes, nobody else could write to the
+        # project's row, which files of a project with a limit are counted in.
+        with self._database.transaction() as connection:
+            ensure_project_secret(self._sealer, connection, project_id)
 
 
 def read_list(

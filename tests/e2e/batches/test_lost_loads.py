@@ -98,6 +98,28 @@ def test_a_list_whose_worker_dies_before_the_commit_makes_its_tasks_once(
     _end(api, batch)
 
 
+def test_a_list_that_is_taken_keeps_nobody_from_the_row_of_its_project(
+    api: Api, source: Origin, own_database: Database
+) -> None:
+    url = source.serve("/lost/told.csv", b"url\nhttps://a.invalid/1\nx\n")
+    with own_database.transaction() as held:
+        held.execute(text("LOCK TABLE batch_rejects IN EXCLUSIVE MODE"))
+        # The first receiver of all that this project names.
+        batch = order_list(api, url, defaults={"webhook_url": "https://a.invalid/told"})
+
+        def is_waiting() -> bool:
+            held.execute(text("SELECT 1"))
+            with own_database.transaction() as looking:
+                return bool(looking.execute(WAITS_FOR_LOCK, {"name": "batch_rejects"}).scalar_one())
+
+        wait_until(is_waiting, "a load that is about to be committed", 20)
+        with own_database.transaction() as counting:
+            row = counting.execute(text("SELECT id FROM projects FOR NO KEY UPDATE NOWAIT")).first()
+        assert row is not None
+    _wait_until_read(api, batch)
+    _end(api, batch)
+
+
 def test_a_worker_that_is_stopped_hands_its_list_on_at_no_charge(
     stack: LocalStack, api: Api, source: Origin, own_database: Database
 ) -> None:
