@@ -23,6 +23,9 @@ _DECODERS: Mapping[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
 }
 # Others, of 16 bits or of print, ffmpeg turns into what a screen shows.
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+# Samples that Pillow cuts to eight bits, and those that it spreads to them: what a PNG calls
+# transparent it compares as it stands in the file, and finds it in neither.
+_CUT, _SPREAD = ";16", frozenset({"L;2", "L;4"})
 # JPEG's decoder makes a half, a fourth or an eighth of the size at less cost.
 _DRAFT_FACTOR = 4
 
@@ -78,7 +81,7 @@ def decode_picture(
         with _DECODERS[decoder](file) as image:
             if image.size != coded or image.width * image.height > max_pixels:
                 return None
-            if image.mode not in _MODES:
+            if image.mode not in _MODES or not _is_read_as_it_is(image):
                 return None
             if decoder == "JPEG":
                 image.draft(None, (size[0] * draft_factor, size[1] * draft_factor))
@@ -92,3 +95,10 @@ def decode_picture(
         raise
     except Exception:  # noqa: BLE001 - decoders raise anything over broken files, MemoryError too
         return None
+
+
+def _is_read_as_it_is(image: ImageFile.ImageFile) -> bool:
+    raw_modes = {str(tile.args) for tile in image.tile}
+    if any(_CUT in mode for mode in raw_modes):
+        return False
+    return "transparency" not in image.info or not raw_modes & _SPREAD

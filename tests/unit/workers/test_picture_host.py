@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Mapping
 
 import pytest
@@ -72,6 +74,46 @@ def test_one_colour_of_a_palette_that_is_transparent_is_seen() -> None:
     found = read(write(image, "PNG", transparency=0), "PNG")
     assert found is not None
     assert (found["background"], found["transparent"]) == ("#1020f0", True)
+
+
+_DEEP = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour_type", "row", "chunks"),
+    [
+        (16, 2, _DEEP * 4, {}),
+        (16, 2, _DEEP * 4, {b"tRNS": _DEEP}),
+        (16, 6, (_DEEP + b"\xff\xff") * 4, {}),
+        (16, 4, b"\x12\x34\xff\xff" * 4, {}),
+        (16, 0, b"\x12\x34" * 4, {}),
+        (4, 0, b"\x55\x55", {b"tRNS": b"\0\5"}),
+        (2, 0, b"\x55", {b"tRNS": b"\0\1"}),
+    ],
+)
+def test_a_png_whose_samples_pillow_makes_others_of_is_left_to_others(
+    depth: int, colour_type: int, row: bytes, chunks: Mapping[bytes, bytes]
+) -> None:
+    content = _make_raw_png(depth, colour_type, row, chunks)
+    assert read(content, "PNG", (4, 4)) is None
+
+
+@pytest.mark.parametrize(("depth", "row"), [(1, b"\xf0"), (8, b"\1\1\1\1")])
+def test_a_shade_of_grey_that_is_transparent_is_seen(depth: int, row: bytes) -> None:
+    found = read(_make_raw_png(depth, 0, row, {b"tRNS": b"\0\1"}), "PNG", (4, 4))
+    assert found is not None
+    assert (found["background"], found["transparent"]) == (None, True)
+
+
+def _make_raw_png(depth: int, colour_type: int, row: bytes, chunks: Mapping[bytes, bytes]) -> bytes:
+    """Return a PNG of four rows of four pixels."""
+    header = struct.pack(">IIBBBBB", 4, 4, depth, colour_type, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + row) * 4)
+    written = {b"IHDR": header, **chunks, b"IDAT": pixels, b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
+        for kind, held in written.items()
+    )
 
 
 def test_an_animated_webp_is_seen_by_its_first_frame() -> None:
