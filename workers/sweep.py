@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 
 from ingest.config import Settings
-from ingest.errors import RedisUnavailable
+from ingest.errors import FieldInvalid, RedisUnavailable
 from ingest.ids import Prefix, is_id, read_time
 from ingest.logs import get_logger
 from ingest.naming import make_key
@@ -203,8 +203,12 @@ class Sweeper:
             named = [make_key(task.key_prefix, task.folder, task.filename)]
             if not (task.overwrites or task.poster):
                 return named
+        try:
+            stem = make_key(task.key_prefix, task.folder, task.file_id)
+        except FieldInvalid:
+            # The folder leaves no room for it: nothing can have been stored there.
+            return named
         # Named by what it turned out to be, and two attempts may have seen different files.
-        stem = make_key(task.key_prefix, task.folder, task.file_id)
         return chain(named, self._store.list_keys(f"{stem}."))
 
     def _delete(self, task: EndedTask, key: str) -> bool:

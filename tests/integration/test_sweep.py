@@ -217,6 +217,32 @@ def test_of_posters_only_the_one_of_a_file_is_left(
     store.delete(kept)
 
 
+@pytest.mark.parametrize("beside", [{"poster": True}, {"overwrites": True}])
+def test_a_folder_that_leaves_no_room_for_an_own_name_holds_up_no_sweep(
+    records: Database,
+    store: S3ObjectStore,
+    late: Sweeper,
+    make_task: MakeTask,
+    claim: Claim,
+    beside: dict[str, bool],
+) -> None:
+    tight, task = make_task("tight.mp4", max_attempts=1), make_task("room.mp4", max_attempts=1)
+    folder = "/".join(["f" * 99] * 10)
+    with records.transaction() as connection:
+        wanted = update(table).where(table.c.id == tight.id)
+        connection.execute(wanted.values(folder=folder, **beside))
+    left = [
+        _store(store, claim(tight, lease_s=-1), f"prefix/{folder}/tight.mp4"),
+        _store(store, claim(task, lease_s=-1), "prefix/folder/room.mp4"),
+    ]
+    late.sweep()
+
+    assert late.sweep_store() == 2
+
+    assert [store.describe(key) for key in left] == [None, None]
+    assert not _is_marked(records, tight)
+
+
 def test_of_a_task_that_is_complete_only_what_no_file_names_is_deleted(
     records: Database, store: S3ObjectStore, late: Sweeper, make_task: MakeTask, claim: Claim
 ) -> None:
