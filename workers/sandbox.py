@@ -13,8 +13,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-# linux/prctl.h and linux/sched.h.
+# linux/prctl.h, linux/capability.h and linux/sched.h.
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 
@@ -43,7 +45,9 @@ def leave_worker(*, network: bool) -> str | None:
 
     An ordinary user may make both. Nobody is mapped into the first, so what is executed there has
     no capability in it, and the kernel shows it neither memory nor environment of what is outside
-    (ptrace(2), access mode checking). What is open already stays open (unshare(2)).
+    (ptrace(2), access mode checking). Who makes it has all of them in it, and gives them up: they
+    open much of the kernel. They also kept what it runs from reading it, so that is forbidden by
+    itself. What is open already stays open (unshare(2)).
 
     Args:
         network: whether it keeps the network it has.
@@ -56,7 +60,16 @@ def leave_worker(*, network: bool) -> str | None:
     libc = ctypes.CDLL(None, use_errno=True)
     flags = 0 if network else _CLONE_NEWNET
     if libc.unshare(_CLONE_NEWUSER | flags) == 0:
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _drop_capabilities(libc)
         return None
     refused = os.strerror(ctypes.get_errno())
     # Who may do so without a user namespace may where there is none to be had.
     return None if flags and libc.unshare(flags) == 0 else refused
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    # Two times effective, permitted and inheritable, of 32 each; of this thread, the only one.
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+        raise OSError(ctypes.get_errno(), "capset")

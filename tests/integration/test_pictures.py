@@ -100,6 +100,18 @@ def test_a_process_that_decodes_may_start_no_other_and_has_no_network(
             assert (told / space).readlink() != (Path("/proc/self") / space).readlink()
 
 
+def test_no_host_has_a_capability_in_its_own_namespace(prober: Prober, media_folder: Path) -> None:
+    content, sniffed = read_case("jpeg", media_folder)
+    prober.probe_bytes(content, sniffed, ONE)
+    if "network" in prober.shortcomings:
+        pytest.skip("there are no namespaces here")
+    for host in prober._hosts.idle:
+        told = dict(
+            line.split(":\t", 1) for line in _read_lines(Path(f"/proc/{host.process.pid}/status"))
+        )
+        assert {told[f"Cap{name}"] for name in ("Eff", "Prm", "Inh", "Amb")} == {"0" * 16}
+
+
 def test_many_projects_leave_few_processes(
     prober: Prober, media_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,6 +338,16 @@ def test_no_probe_can_read_the_worker_whichever_way_its_input_comes(
     prober.close()
 
 
+def test_what_a_host_runs_cannot_read_the_host(make_ffprobe: Callable[[str], str]) -> None:
+    tell = "head -c 1 /proc/$PPID/mem >/dev/null 2>&1; cat /proc/$PPID/maps >/dev/null 2>&1"
+    prober = Prober(make_ffprobe(f"{tell} && echo open 1>&2 || echo shut 1>&2; exit 1"), LIMITS)
+    with pytest.raises(ProbeFailed) as failed:
+        prober.probe_bytes(b"x", MP4, PROJECT)
+    if _ask_kernel() is None:
+        assert "shut" in failed.value.message
+    prober.close()
+
+
 def _ask_kernel() -> str | None:
     """Return why an ordinary process of this machine gets no namespaces; None where it does."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -346,6 +356,7 @@ def _ask_kernel() -> str | None:
 
 # A user namespace that allows no other in it: the kernel refuses as it does in many a container.
 _REFUSED = """
+import ctypes
 import sys
 from pathlib import Path
 
@@ -353,10 +364,10 @@ from ingest.config import LogFormat
 from ingest.formats import MP4
 from ingest.logs import configure_logging
 from workers.probe import ProbeLimits, build_prober
-from workers.sandbox import leave_worker
 
 configure_logging("info", LogFormat.JSON)
-if leave_worker(network=True) is None:
+# CLONE_NEWUSER, and what comes with it is kept.
+if ctypes.CDLL(None).unshare(0x10000000) == 0:
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
 prober = build_prober(sys.argv[1], ProbeLimits(20.0, 512 * 1024 * 1024, 10**8))
 for _ in range(2):
