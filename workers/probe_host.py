@@ -67,7 +67,13 @@ class Programs:
 
 
 def serve_orders(
-    worker: Connection, programs: Programs, limits: HostLimits, *, offline: bool, decodes: bool
+    worker: Connection,
+    programs: Programs,
+    limits: HostLimits,
+    *,
+    offline: bool,
+    decodes: bool,
+    hidden: str,
 ) -> None:
     """Answer orders until the worker hangs up.
 
@@ -76,6 +82,8 @@ def serve_orders(
     Args:
         offline: whether all that will be read is handed over, and no network is needed.
         decodes: whether it decodes pictures itself, and starts no program then.
+        hidden: where the fork server listens. Whoever may connect to it can have it start what they
+            like, outside of the sandbox.
 
     An order is ``{"address": …, "options": {…}, "has_fd": …}`` in JSON for ffprobe,
     ``{"frame": …, "has_fd": …}`` for ffmpeg (:func:`workers.frame_host.read_frame`), or
@@ -92,7 +100,7 @@ def serve_orders(
     forget_environ()
     erase_environ()
     refuse_new_rights()
-    refused = leave_worker(network=not offline)
+    refused = leave_worker(network=not offline, hidden=hidden)
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
         # The worker has hung up, or will not read what comes.

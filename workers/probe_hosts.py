@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.util import get_temp_dir
 
 from workers.probe_host import TIMED_OUT, HostLimits, Programs, serve_orders
 
@@ -115,7 +116,11 @@ class HostPool:
             process = self._context.Process(
                 target=serve_orders,
                 args=(theirs, self._programs, self._limits),
-                kwargs={"offline": duty.offline, "decodes": duty.pictures_of is not None},
+                kwargs={
+                    "offline": duty.offline,
+                    "decodes": duty.pictures_of is not None,
+                    "hidden": get_temp_dir(),
+                },
                 daemon=True,
             )
             process.start()

@@ -17,6 +17,7 @@ from pathlib import Path
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 
@@ -40,7 +41,7 @@ def refuse_new_rights() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def leave_worker(*, network: bool) -> str | None:
+def leave_worker(*, network: bool, hidden: str | None = None) -> str | None:
     """Enter a user namespace of this process's own, and a network namespace with nothing in it.
 
     An ordinary user may make both. Nobody is mapped into the first, so what is executed there has
@@ -51,6 +52,7 @@ def leave_worker(*, network: bool) -> str | None:
 
     Args:
         network: whether it keeps the network it has.
+        hidden: a directory that is empty from here on, for this process and all that it starts.
 
     Returns:
         None, or why that was refused.
@@ -60,12 +62,23 @@ def leave_worker(*, network: bool) -> str | None:
     libc = ctypes.CDLL(None, use_errno=True)
     flags = 0 if network else _CLONE_NEWNET
     if libc.unshare(_CLONE_NEWUSER | flags) == 0:
+        refused = None if hidden is None else _hide(libc, hidden)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         _drop_capabilities(libc)
-        return None
+        return refused
     refused = os.strerror(ctypes.get_errno())
     # Who may do so without a user namespace may where there is none to be had.
     return None if flags and libc.unshare(flags) == 0 else refused
+
+
+def _hide(libc: ctypes.CDLL, directory: str) -> str | None:
+    """Lay an empty file system over a directory; return why that was refused, if it was."""
+    # Nothing of it reaches the mounts outside (mount_namespaces(7), on user namespaces).
+    if libc.unshare(_CLONE_NEWNS) == 0:
+        there = os.fsencode(directory)
+        if libc.mount(b"none", there, b"tmpfs", 0, b"size=4k") == 0:
+            return None
+    return f"{directory} cannot be hidden: {os.strerror(ctypes.get_errno())}"
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:

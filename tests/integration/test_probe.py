@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import psutil
@@ -345,6 +346,22 @@ def test_what_a_host_runs_cannot_read_the_host(make_ffprobe: Callable[[str], str
         prober.probe_bytes(b"x", MP4, PROJECT)
     if _ask_kernel() is None:
         assert "shut" in failed.value.message
+    prober.close()
+
+
+@pytest.mark.parametrize("way", ["bytes", "url"])
+def test_no_probe_finds_the_fork_server_which_would_start_whatever_it_is_asked_for(
+    make_ffprobe: Callable[[str], str], way: str
+) -> None:
+    tell = f"ls -A {get_temp_dir()} | grep -q listener && echo open || echo shut"
+    prober = Prober(make_ffprobe(f"{{ {tell}; }} 1>&2; exit 1"), LIMITS)
+    ways = {
+        "bytes": lambda: prober.probe_bytes(b"x", MP4, PROJECT),
+        "url": lambda: prober.probe_url("http://127.0.0.1:1/a.mp4", MP4, b""),
+    }
+    with pytest.raises(ProbeFailed, match="shut" if _ask_kernel() is None else "open"):
+        ways[way]()
+    assert any(Path(get_temp_dir()).glob("listener-*"))
     prober.close()
 
 
