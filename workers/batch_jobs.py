@@ -19,6 +19,7 @@ from ingest.batch_jobs import Job, JobKind
 from ingest.config import Settings
 from ingest.errors import (
     AttemptsExhausted,
+    DatabaseUnavailable,
     HeadraceError,
     InternalError,
     LeaseLost,
@@ -36,6 +37,7 @@ from workers.leases import Hold
 MOST_JOBS = 4
 # Of these; they may take an hour, and lists must not wait so long.
 _MOST_CHECKS = 2
+_DATABASE_AGAIN_S = 5.0
 
 
 class HeldJob(Hold):
@@ -125,9 +127,15 @@ class JobKeeper:
             held = HeldJob(job, self._clock, asked + self._settings.lease_s)
             with self._let_go:
                 self._held.add(held)
-            threading.Thread(
-                target=self._work, args=(held,), name=f"job-{job.batch_id}", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._work, args=(held,), name=f"job-{job.batch_id}", daemon=True
+                ).start()
+            except RuntimeError:
+                # There are no more threads; nobody extends it, and its lease runs out.
+                with self._let_go:
+                    self._held.discard(held)
+                raise
 
     def _list_wanted(self) -> Collection[JobKind]:
         with self._let_go:
@@ -210,14 +218,15 @@ class JobKeeper:
                 settings.retry_base_s, settings.retry_cap_s, settings.storage_patience_s
             ),
         )
-        after_s = verdict.retry_after_s
+        charged, after_s = verdict.charged, verdict.retry_after_s
+        if isinstance(error, DatabaseUnavailable):
+            # An outage of ours, or another list that has the same names for as long as it loads.
+            charged, after_s = False, _DATABASE_AGAIN_S
         with self._database.transaction() as connection:
             if after_s is None:
                 is_written = batch_jobs.fail(connection, job, error)
             else:
-                is_written = batch_jobs.put_off(
-                    connection, job, error, after_s, charged=verdict.charged
-                )
+                is_written = batch_jobs.put_off(connection, job, error, after_s, charged=charged)
         if not is_written:
             return LeaseLost.code
         if after_s is None:

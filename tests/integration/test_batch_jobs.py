@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from sqlalchemy import select, text
 from ingest.batch_jobs import Job, JobKind
 from ingest.batches import Batch, BatchStatus
 from ingest.config import Settings
-from ingest.errors import SourceNotFound, SourceTimeout
+from ingest.errors import DatabaseUnavailable, SourceNotFound, SourceTimeout
 from ingest.ids import Prefix, make_id
 from ingest.model import Limits, Project
 from storage.objects.memory import MemoryObjectStore
@@ -20,6 +21,7 @@ from storage.records.batch_checks import CheckAnswer, CheckRow
 from storage.records.batch_tables import batch_sources
 from storage.records.database import Database
 from storage.signals import Signals
+from workers.batch_jobs import HeldJob, JobKeeper
 from workers.sweep import Sweeper
 
 URL = "https://lists.invalid/list.csv"
@@ -335,3 +337,35 @@ def test_however_many_dry_runs_are_old_one_round_forgets_them(
     sweeper = Sweeper(records, signals, MemoryObjectStore(), settings)
     assert (sweeper.forget_dry_runs(), sweeper.forget_dry_runs()) == (25, 0)
     assert _read(records, project, young).finished is not None
+
+
+def fail_test(held: HeldJob) -> None:
+    raise AssertionError(held)
+
+
+def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_try(
+    records: Database, project: Project, signals: Signals, settings: Settings
+) -> None:
+    batch_id = _order(records, project)
+    tried = threading.Event()
+
+    def find_locked(held: HeldJob) -> None:
+        tried.set()
+        raise DatabaseUnavailable("PostgreSQL did not get to it in time.")
+
+    keeper = JobKeeper(
+        records,
+        signals,
+        settings,
+        "worker-1",
+        {JobKind.LOAD: find_locked, JobKind.CHECK: fail_test},
+    )
+    keeper.beat()
+    assert tried.wait(10)
+    assert keeper.stop(10)
+
+    with records.transaction() as connection:
+        query = text("SELECT tries, next_attempt_at > now() AS waits FROM batch_jobs")
+        assert connection.execute(query).one() == (0, True)
+    found = _read(records, project, batch_id)
+    assert (found.status, found.error) == (BatchStatus.LOADING, None)
