@@ -29,8 +29,8 @@ ingest: $(INSTALLED) ## Ingest URL= (FOLDER=, FILENAME=), or a sample without it
 run: $(INSTALLED) ## Start the whole service and stay; Ctrl-C stops it
 	@$(BIN)/headrace up
 
-test: $(INSTALLED) ## Run every test, on real servers
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) ## Run every test, on real servers, with two stacks at once
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 chaos: $(INSTALLED) ## Break everything on purpose and print what held (42 min)
 	@$(BIN)/python -m pytest tests/chaos --chaos-full
