@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from ingest.config import Settings
-from ingest.ids import Prefix, make_id
+from ingest.ids import Prefix
 from ingest.naming import make_disposition
 from storage.objects.s3 import S3ObjectStore
-from tests.support.api import Api, JsonDict, read_error, read_object
+from tests.support.api import ULID, Api, JsonDict, read_error, read_object
 from tests.support.origin import Origin
 
 
@@ -192,9 +192,9 @@ def test_a_deleted_file_is_gone_from_the_bucket_and_its_name_is_free(
         "a" * 2000,
         "'%20OR%20'1'='1",
         "%25",
-        make_id(Prefix.FILE),
-        make_id(Prefix.TASK),
-        make_id(Prefix.FILE) + "%0a",
+        f"{Prefix.FILE}_{ULID}",
+        f"{Prefix.TASK}_{ULID}",
+        f"{Prefix.FILE}_{ULID}%0a",
     ],
 )
 def test_what_is_not_there_is_404(path: str, api: Api) -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from ingest.ids import Prefix, make_id
-from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.api import ULID, Api, JsonDict, read_error, read_list, read_object
 from tests.support.batches import send_items, send_list, wait_until_over
 from tests.support.tasks import create_task, wait_for_end
 from tests.support.waiting import wait_until
@@ -287,7 +287,7 @@ def test_a_browser_is_told_to_save_a_file_and_as_what(
         ({"filename": "a", "folder": "/a"}, "folder", "'/'"),
         ({"filename": "a", "folder": "a/../b"}, "folder", "'..'"),
         ({"filename": "x" * 255, "folder": "/".join(["y" * 255] * 3 + ["z"])}, "filename", "1024"),
-        ({"filename": make_id(Prefix.FILE), "folder": "a"}, "folder", "id"),
+        ({"filename": f"{Prefix.FILE}_{ULID}", "folder": "a"}, "folder", "id"),
         ({"filename": "a", "expiry": 0}, "expiry", "0"),
         ({"filename": "a", "expiry": 1_700_000_000}, "expiry", "over"),
         ({"filename": "a", "expiry": 10**13}, "expiry", "604800"),

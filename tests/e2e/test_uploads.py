@@ -21,7 +21,7 @@ from ingest.urls import UPLOADS_PREFIX
 from storage.objects.s3 import S3ObjectStore
 from storage.records import projects
 from storage.records.database import Database
-from tests.support.api import Api, JsonDict, read_error, read_list, read_object
+from tests.support.api import ULID, Api, JsonDict, read_error, read_list, read_object
 from tests.support.origin import Origin, Stall
 from tests.support.projects import make_project
 from tests.support.waiting import wait_until
@@ -223,7 +223,7 @@ def test_no_file_is_called_like_what_was_sent(folder: str, api: Api, picture_url
     read_error(api.post("/files", order), 422, "field_invalid")
 
 
-@pytest.mark.parametrize("url", ["upload:x", f"upload:{make_id(Prefix.FILE)}", "upload://x/y"])
+@pytest.mark.parametrize("url", ["upload:x", f"upload:{Prefix.FILE}_{ULID}", "upload://x/y"])
 def test_nobody_orders_what_another_has_sent(url: str, api: Api) -> None:
     assert read_error(api.post("/files", {"url": url}), 422, "field_invalid")["param"] == "url"
     batch = api.post("/batches", {"items": [{"url": url}]})
@@ -437,7 +437,7 @@ def test_a_version_of_published_clients_has_the_bare_file(
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
-        ({"method": "put", "filename": make_id(Prefix.FILE)}, "filename"),
+        ({"method": "put", "filename": f"{Prefix.FILE}_{ULID}"}, "filename"),
         ({"method": "put", "filename": "a", "if_exists": "replace"}, "if_exists"),
         ({"method": "put", "filename": "a", "if_exists": 5}, "if_exists"),
         ({"method": "put", "filename": "a", "access": "private"}, "access"),
