@@ -30,7 +30,7 @@ run: $(INSTALLED) ## Start the whole service and stay; Ctrl-C stops it
 	@$(BIN)/headrace up
 
 test: $(INSTALLED) ## Run every test, on real servers, with two stacks at once
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(INSTALLED) ## Break everything on purpose and print what held (42 min)
 	@$(BIN)/python -m pytest tests/chaos --chaos-full
