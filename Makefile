@@ -29,8 +29,9 @@ ingest: $(INSTALLED) ## Ingest URL= (FOLDER=, FILENAME=), or a sample without it
 run: $(INSTALLED) ## Start the whole service and stay; Ctrl-C stops it
 	@$(BIN)/headrace up
 
-test: $(INSTALLED) ## Run every test, on real servers, with two stacks at once
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) ## Run every test, on real servers; what needs none goes first, in two processes
+	@$(BIN)/python -m pytest tests/unit tests/support --numprocesses 2
+	@$(BIN)/python -m pytest --ignore tests/unit --ignore tests/support
 
 chaos: $(INSTALLED) ## Break everything on purpose and print what held (42 min)
 	@$(BIN)/python -m pytest tests/chaos --chaos-full
