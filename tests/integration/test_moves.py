@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,20 @@ def held(
     goes_on.set()
 
 
+@contextmanager
+def _amid_move(
+    mover: Mover, file: File, held: tuple[threading.Event, threading.Event]
+) -> Iterator[None]:
+    """Do something while a mover is about to make its copy visible, which then goes on."""
+    came, goes_on = held
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(mover.move, file.task_id)
+        assert came.wait(LIMIT_S)
+        yield
+        goes_on.set()
+        moving.result(LIMIT_S)
+
+
 def _read(records: Database, file: File) -> File:
     with records.transaction() as connection:
         found = files.get(connection, file.project_id, file.id)
@@ -155,17 +170,12 @@ def test_a_name_that_is_left_amid_a_move_waits_for_the_end_of_that_alone(
     held: tuple[threading.Event, threading.Event],
     place: str,
 ) -> None:
-    came, goes_on = held
     file = _rename(records, make_stored("a"), f"{place}/b")
     assert _claim(records) == file.task_id
-    with ThreadPoolExecutor(1) as pool:
-        moving = pool.submit(mover.move, file.task_id)
-        assert came.wait(LIMIT_S)
+    with _amid_move(mover, file, held):
         # The name that was claimed is the file's again, and is left again only afterwards.
         _rename(records, file, f"{place}/a")
         assert _claim(records) is None
-        goes_on.set()
-        moving.result(LIMIT_S)
     _rename(records, file, f"{place}/c")
 
     assert _claim(records) == file.task_id
@@ -200,15 +210,10 @@ def test_a_mover_that_comes_late_finds_the_copy_of_another_and_makes_none(
     held: tuple[threading.Event, threading.Event],
     place: str,
 ) -> None:
-    came, goes_on = held
     file = _rename(records, make_stored("a"), f"{place}/b")
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(mover.move, file.task_id)
-        assert came.wait(LIMIT_S)
+    with _amid_move(mover, file, held):
         other_mover.move(file.task_id)
         moved = store.describe(f"{place}/b")
-        goes_on.set()
-        late.result(LIMIT_S)
 
     assert store.describe(f"{place}/b") == moved
     assert _list_keys(store, place) == ["b"]
@@ -224,14 +229,9 @@ def test_a_file_that_gets_its_old_name_again_keeps_its_object_whatever_was_begun
     held: tuple[threading.Event, threading.Event],
     place: str,
 ) -> None:
-    came, goes_on = held
     file = _rename(records, make_stored("a"), f"{place}/b")
-    with ThreadPoolExecutor(1) as pool:
-        moving = pool.submit(mover.move, file.task_id)
-        assert came.wait(LIMIT_S)
+    with _amid_move(mover, file, held):
         _rename(records, file, f"{place}/a")
-        goes_on.set()
-        moving.result(LIMIT_S)
 
     assert _read(records, file).stored_key == f"{place}/a"
     assert _list_keys(store, place) == ["a"]
@@ -389,14 +389,9 @@ def test_what_a_mover_copied_of_a_file_that_was_deleted_meanwhile_is_deleted_too
     held: tuple[threading.Event, threading.Event],
     place: str,
 ) -> None:
-    came, goes_on = held
     file = _rename(records, make_stored("a"), f"{place}/b")
-    with ThreadPoolExecutor(1) as pool:
-        moving = pool.submit(mover.move, file.task_id)
-        assert came.wait(LIMIT_S)
+    with _amid_move(mover, file, held):
         _delete(records, store, file)
-        goes_on.set()
-        moving.result(LIMIT_S)
 
     assert _list_keys(store, place) == []
     assert list_names(records) == []
@@ -411,20 +406,15 @@ def test_what_was_copied_to_a_name_that_was_handed_on_and_freed_is_deleted_too(
     project: Project,
     place: str,
 ) -> None:
-    came, goes_on = held
     file = _rename(records, make_stored("a"), f"{place}/b")
     order = Order("http://source.invalid/b", None, "b", None, None, None, None, overwrites=True)
-    with ThreadPoolExecutor(1) as pool:
-        moving = pool.submit(mover.move, file.task_id)
-        assert came.wait(LIMIT_S)
+    with _amid_move(mover, file, held):
         with records.transaction() as connection:
             task = tasks.create(connection, project, order, object_key=f"{place}/b",
                                 max_attempts=1, request_id="req_tests", woken=False)  # fmt: skip
         _delete(records, store, file)
         with records.transaction() as connection:
             assert decisions.cancel(connection, project.id, task.id)
-        goes_on.set()
-        moving.result(LIMIT_S)
 
     assert list_names(records) == []
     assert _list_keys(store, place) == []
