@@ -13,19 +13,21 @@ def make_object_key(lease: Lease, extension: str) -> str:
     """Return where in the bucket an attempt's object goes: to its name, or to one of its own while
     that is another file's."""
     order = lease.task.order
-    own = f"{lease.task.file_id}.{extension}"
-    filename = own if lease.replaces else order.filename or own
-    return make_key(lease.key_prefix, order.folder, filename)
+    named = None if lease.replaces else _make_named_key(lease)
+    return named or make_key(lease.key_prefix, order.folder, f"{lease.task.file_id}.{extension}")
 
 
 def is_of_another(lease: Lease, key: str) -> bool:
     """Return whether a key is the name that is another file's until the task is complete."""
+    return lease.replaces and key == _make_named_key(lease)
+
+
+def _make_named_key(lease: Lease) -> str | None:
+    """Return the key that the order names; None where it names none."""
     order = lease.task.order
-    return (
-        lease.replaces
-        and order.filename is not None
-        and key == make_key(lease.key_prefix, order.folder, order.filename)
-    )
+    if order.filename is None:
+        return None
+    return make_key(lease.key_prefix, order.folder, order.filename)
 
 
 def choose_shown_name(lease: Lease, source_name: str | None, extension: str) -> str:
@@ -56,9 +58,7 @@ def make_file(
         poster_key: where its poster lies, if it has one.
         etag: the source's strong validator, if it has one.
     """
-    task, named = lease.task, key
-    if task.order.filename is not None:
-        named = make_key(lease.key_prefix, task.order.folder, task.order.filename)
+    task, named = lease.task, _make_named_key(lease) or key
     return File(
         id=task.file_id,
         media_id=task.media_id,
