@@ -11,7 +11,7 @@ from flask import g, request
 from api.services import get_services
 from ingest.access import Access, Scope
 from ingest.errors import Forbidden, RateLimited, Unauthorized
-from ingest.model import Project, Task
+from ingest.model import Project, TriedTask
 from storage.records import keys
 
 _REFUSAL = "Send a valid key as 'Authorization: Bearer <key>'."
@@ -63,7 +63,7 @@ def get_project() -> Project:
     return access.project
 
 
-def get_task() -> Task | None:
+def get_task() -> TriedTask | None:
     """Return the task that :func:`require_access` was asked for, if the project has it."""
-    task: Task | None = g.get("task")
+    task: TriedTask | None = g.get("task")
     return task

@@ -176,16 +176,24 @@ def announce(services: Services, task_id: str, room: Room, *, wakes: bool) -> No
         services.queue.nudge()
 
 
-def show_tasks(services: Services, found: Sequence[Task]) -> list[TaskResource]:
-    """Return Task objects with their attempts, progress and outputs, in three look-ups for all."""
-    begun = [task.id for task in found if task.attempt]
+def show_tasks(
+    services: Services,
+    found: Sequence[Task],
+    tried: Mapping[str, Sequence[Attempt]] | None = None,
+) -> list[TaskResource]:
+    """Return Task objects with their attempts, progress and outputs, in three look-ups for all.
+
+    Args:
+        tried: the attempts by task id, where they are known already.
+    """
+    begun = [task.id for task in found if task.attempt] if tried is None else []
     complete = [task.output_id for task in found if task.status is Status.COMPLETE]
     running = [task.id for task in found if task.status is Status.PROCESSING]
-    attempts: Mapping[str, Sequence[Attempt]] = {}
+    attempts = tried or {}
     outputs: Mapping[str, File] = {}
-    if begun:
+    if begun or complete:
         with services.database.look() as connection:
-            attempts = lookups.list_attempts(connection, begun)
+            attempts = lookups.list_attempts(connection, begun) if begun else attempts
             outputs = files.get_many(connection, complete) if complete else {}
     transfers = _read_progress(services, running)
     return [

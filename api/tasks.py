@@ -68,11 +68,13 @@ def create(asked: TaskRequest) -> Response:
 def read(task_id: str, asked: TaskQuery) -> Response:
     """Answer with one task, at its end if that is asked for."""
     del task_id
-    services, task = get_services(), get_task()
-    if task is None:
+    services, found = get_services(), get_task()
+    if found is None:
         raise NotFound(_NO_TASK)
-    task = wait_for_end(services, task, min(asked.wait, services.settings.sync_timeout_s))
-    return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
+    task = wait_for_end(services, found.task, min(asked.wait, services.settings.sync_timeout_s))
+    # Attempts that were read before the wait are not those of the task after it.
+    tried = {task.id: found.attempts} if task is found.task else None
+    return build_object(show_tasks(services, [task], tried)[0], f"/tasks/{task.id}")
 
 
 @blueprint.patch("/tasks/<task_id>")

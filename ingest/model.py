@@ -155,6 +155,14 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedTask:
+    """A task and its attempts, oldest first, as they were at one moment."""
+
+    task: Task
+    attempts: Sequence[Attempt]
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A multipart upload that an attempt has begun, and how far it is.
 

@@ -7,7 +7,7 @@ and the limits of ``database`` hold here as for any other statement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from psycopg.rows import namedtuple_row
@@ -16,6 +16,7 @@ from sqlalchemy.exc import NoResultFound
 
 if TYPE_CHECKING:
     from psycopg import Connection as DriverConnection
+    from psycopg import Cursor
 
 
 class NamedRow(Protocol):
@@ -35,11 +36,8 @@ def ask(connection: Connection, query: bytes, given: Mapping[str, object]) -> Na
     Raises:
         psycopg.Error: as it came; :class:`storage.records.database.Database` knows it.
     """
-    driver = cast("DriverConnection[Any]", connection.connection.driver_connection)
-    with driver.cursor(row_factory=namedtuple_row) as cursor:
-        row = cursor.execute(query, given).fetchone()
-    # mypy does not see that a NamedTuple answers to the names of its columns.
-    return cast("NamedRow | None", row)
+    with _open(connection) as cursor:
+        return cursor.execute(query, given).fetchone()
 
 
 def ask_one(connection: Connection, query: bytes, given: Mapping[str, object]) -> NamedRow:
@@ -48,3 +46,17 @@ def ask_one(connection: Connection, query: bytes, given: Mapping[str, object]) -
     if row is None:
         raise NoResultFound
     return row
+
+
+def ask_all(
+    connection: Connection, query: bytes, given: Mapping[str, object]
+) -> Sequence[NamedRow]:
+    """Run one statement that returns any number of rows, as :func:`ask` does."""
+    with _open(connection) as cursor:
+        return cursor.execute(query, given).fetchall()
+
+
+def _open(connection: Connection) -> Cursor[NamedRow]:
+    driver = cast("DriverConnection[Any]", connection.connection.driver_connection)
+    # mypy does not see that a NamedTuple answers to the names of its columns.
+    return cast("Cursor[NamedRow]", driver.cursor(row_factory=namedtuple_row))

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from types import SimpleNamespace
 from typing import cast
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Row, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from ingest.events import Event, EventType
 from ingest.ids import Prefix, make_id
@@ -20,6 +19,7 @@ from ingest.webhooks import Endpoint
 from storage.records import batches, endpoints, files, lookups
 from storage.records.batch_tables import batches as batches_table
 from storage.records.listing import Window, read_page
+from storage.records.snapshots import restore, restore_all, to_moment
 from storage.records.tables import attempts, events, tasks
 from storage.records.tables import files as files_table
 from storage.records.tables import webhook_endpoints as endpoints_table
@@ -72,10 +72,9 @@ def forget_older(connection: Connection, moment: datetime, limit: int) -> int:
 def to_event(row: Row[tuple[object, ...]]) -> Event:
     """Return what a row of ``events`` means; others columns may stand beside."""
     kept: Mapping[str, object] = row.snapshot
-    task, file = _restore(tasks, kept.get("task")), _restore(files_table, kept.get("file"))
+    task, file = restore(tasks, kept.get("task")), restore(files_table, kept.get("file"))
     endpoint = _read_endpoint(kept.get("endpoint"))
-    batch = _restore(batches_table, kept.get("batch"))
-    tried = [_restore(attempts, one) for one in cast("list[object]", kept.get("attempts", []))]
+    batch = restore(batches_table, kept.get("batch"))
     transfer = cast("Sequence[int] | None", kept.get("transfer"))
     return Event(
         id=row.id,
@@ -84,7 +83,7 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
         subject_id=row.subject_id,
         created=row.created,
         task=None if task is None else lookups.to_task(task),
-        attempts=[lookups.to_attempt(one) for one in tried if one is not None],
+        attempts=[lookups.to_attempt(one) for one in restore_all(attempts, kept.get("attempts"))],
         transfer=None if transfer is None else Transfer(*transfer),
         file=None if file is None else files.to_file(file),
         batch=None if batch is None else batches.to_batch(batch),
@@ -93,26 +92,8 @@ def to_event(row: Row[tuple[object, ...]]) -> Event:
 
 
 def _read_endpoint(kept: object) -> Endpoint | None:
-    row = _restore(endpoints_table, kept)
+    row = restore(endpoints_table, kept)
     if row is None:
         return None
     since = cast("Mapping[str, object]", kept).get("failing_since")
-    return replace(endpoints.to_endpoint(row), failing_since=_to_moment(since))
-
-
-def _restore(table: Table, kept: object) -> Row[tuple[object, ...]] | None:
-    """Return what can be read like a row of a table, from that row in JSON."""
-    if kept is None:
-        return None
-    values = cast("Mapping[str, object]", kept)
-    restored = {
-        column.name: _to_moment(values.get(column.name))
-        if isinstance(column.type, DateTime)
-        else values.get(column.name)
-        for column in table.columns
-    }
-    return cast("Row[tuple[object, ...]]", SimpleNamespace(**restored))
-
-
-def _to_moment(value: object) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(str(value))
+    return replace(endpoints.to_endpoint(row), failing_since=to_moment(since))

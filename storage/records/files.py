@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from ingest.events import EventType
 from ingest.formats import Kind
 from ingest.model import File, FileAccess, MediaInfo, Page
 from storage.records import names, outbox, projects
+from storage.records.asking import NamedRow, ask_all
 from storage.records.listing import Window, read_page
 from storage.records.tables import files
 
 # How a column of media becomes the object, and the other way round.
 MEDIA = TypeAdapter(MediaInfo)
+_COLUMNS = ", ".join(files.columns.keys())
+_GET_MANY = f"SELECT {_COLUMNS} FROM files WHERE id = ANY(%(file_ids)s)".encode()  # noqa: S608 - constants
 
 
 def get(connection: Connection, project_id: str, file_id: str) -> File | None:
@@ -33,7 +36,7 @@ def lock(connection: Connection, project_id: str, file_id: str) -> File | None:
 
 def get_many(connection: Connection, file_ids: Sequence[str]) -> Mapping[str, File]:
     """Return files by id; those that are gone are left out."""
-    rows = connection.execute(select(files).where(files.c.id.in_(file_ids)))
+    rows = ask_all(connection, _GET_MANY, {"file_ids": list(file_ids)})
     return {row.id: to_file(row) for row in rows}
 
 
@@ -187,7 +190,7 @@ def _find_first(connection: Connection, *conditions: ColumnElement[bool]) -> Fil
     return None if row is None else to_file(row)
 
 
-def to_file(row: Row[tuple[object, ...]]) -> File:
+def to_file(row: NamedRow) -> File:
     """Return what a whole row of ``files`` means."""
     return File(
         id=row.id,

@@ -18,10 +18,12 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
-from ingest.model import Page, Project, Task
+from ingest.model import Page, Project, TriedTask
+from storage.records import lookups
 from storage.records.asking import NamedRow, ask
 from storage.records.listing import Window, read_page
-from storage.records.lookups import to_task
+from storage.records.snapshots import restore_all
+from storage.records.tables import attempts as attempts_table
 from storage.records.tables import keys, tasks
 
 SECRET_PREFIX = "hr_"  # noqa: S105 - what a secret starts with, not a secret
@@ -41,9 +43,11 @@ _IS_GOOD = """
 _FIND_BY_SECRET = f"""
     SELECT {_ACCESS} FROM keys JOIN projects ON projects.id = project_id WHERE {_IS_GOOD}
 """.encode()  # noqa: S608 - constants
-# And this whoever polls: two statements would be a way to the server more.
+# And this whoever polls: each statement more would be a way to the server more.
 _FIND_WITH_TASK = f"""
-    SELECT {_ACCESS}, {", ".join(str(column) for column in tasks.columns)}
+    SELECT {_ACCESS}, {", ".join(str(column) for column in tasks.columns)},
+        (SELECT jsonb_agg(to_jsonb(one) ORDER BY one.number) FROM attempts AS one
+        WHERE one.task_id = tasks.id) AS tried
     FROM keys JOIN projects ON projects.id = keys.project_id
         LEFT JOIN tasks ON tasks.project_id = projects.id AND tasks.id = %(task_id)s
     WHERE {_IS_GOOD}
@@ -119,14 +123,15 @@ def find_access(connection: Connection, secret: str) -> Access | None:
 
 def find_access_and_task(
     connection: Connection, secret: str, task_id: str
-) -> tuple[Access | None, Task | None]:
+) -> tuple[Access | None, TriedTask | None]:
     """Return what a key opens, as :func:`find_access` does, and a task of its project."""
     digest = _digest(secret)
     row = ask(connection, _FIND_WITH_TASK, {"digest": digest, "task_id": task_id})
     access = _open(connection, row, digest)
     if row is None or access is None or row.id is None:
         return access, None
-    return access, to_task(row)
+    attempts = [lookups.to_attempt(one) for one in restore_all(attempts_table, row.tried)]
+    return access, TriedTask(lookups.to_task(row), attempts)
 
 
 def _open(connection: Connection, row: NamedRow | None, digest: bytes) -> Access | None:

@@ -6,18 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
 from ingest.errors import Failure
 from ingest.model import Attempt, Dedupe, FileAccess, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
-from storage.records.asking import NamedRow, ask
+from storage.records.asking import NamedRow, ask, ask_all
 from storage.records.listing import Window, read_page
 from storage.records.tables import PROCESSING, attempts, files, tasks
 
 # Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
 COLUMNS = ", ".join(tasks.columns.keys())
 _GET = f"SELECT {COLUMNS} FROM tasks WHERE id = %(id)s AND project_id = %(project_id)s".encode()  # noqa: S608 - constants
+
+_ATTEMPT_COLUMNS = ", ".join(attempts.columns.keys())
+_LIST_ATTEMPTS = f"""
+    SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE task_id = ANY(%(task_ids)s)
+    ORDER BY task_id, number
+""".encode()  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +84,7 @@ def list_attempts(
 ) -> Mapping[str, Sequence[Attempt]]:
     """Return the attempts of several tasks, oldest first, by task id."""
     found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
-    query = (
-        select(attempts)
-        .where(attempts.c.task_id.in_(task_ids))
-        .order_by(attempts.c.task_id, attempts.c.number)
-    )
-    for row in connection.execute(query):
+    for row in ask_all(connection, _LIST_ATTEMPTS, {"task_ids": list(task_ids)}):
         found[row.task_id].append(to_attempt(row))
     return found
 
@@ -124,7 +125,7 @@ def to_failure(stored: Mapping[str, object] | None) -> Failure | None:
     return Failure(str(stored["code"]), str(stored["message"]), bool(stored["retryable"]))
 
 
-def to_attempt(row: Row[tuple[object, ...]]) -> Attempt:
+def to_attempt(row: NamedRow) -> Attempt:
     """Return what a whole row of ``attempts`` means."""
     return Attempt(
         number=row.number,

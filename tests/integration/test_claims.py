@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from ingest.errors import SourceTruncated
-from ingest.model import Lease, Project, Task
+from ingest.model import Lease, Project, Task, TriedTask
 from ingest.states import Status
 from storage.records import claims, keys, leases
 from storage.records.database import Database
@@ -47,6 +47,20 @@ def test_a_claim_takes_the_task_and_counts_the_attempt(
     assert found.started is not None
     (attempt,) = list_attempts(records, task)
     assert (attempt.number, attempt.worker, attempt.finished) == (1, "worker-7", None)
+
+
+def test_a_key_finds_a_task_with_all_its_attempts(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    task = make_task()
+    assert retry_later(records, claim(task), error=SourceTruncated("The source ended early."))
+    let_wait_end(records, task)
+    claim(task, "worker-9")
+    with records.transaction() as connection:
+        _, secret = keys.create_key(connection, task.project_id, "laptop")
+        _, found = keys.find_access_and_task(connection, secret, task.id)
+    assert found == TriedTask(read_task(records, task), list_attempts(records, task))
+    assert [one.worker for one in found.attempts] == ["worker-1", "worker-9"]
 
 
 def test_an_attempt_knows_what_the_one_before_ended_with(

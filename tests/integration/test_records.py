@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from ingest.access import USUAL_SCOPES, Access
 from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
-from ingest.model import Limits, Project
+from ingest.model import Limits, Project, TriedTask
 from storage.migrations import make_config, migrate
 from storage.records import completions, files, keys, projects
 from storage.records.asking import ask, ask_one
@@ -130,7 +130,7 @@ def test_a_key_finds_a_task_of_its_own_project_and_no_other(
 
     access, found = keys.find_access_and_task(connection, secret, task.id)
     assert access == keys.find_access(connection, secret)
-    assert found == task
+    assert found == TriedTask(task, [])
     assert keys.find_access_and_task(connection, secret, "task_nobodys") == (access, None)
     access, found = keys.find_access_and_task(connection, stranger, task.id)
     assert access is not None
