@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from base64 import b32encode
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from ulid import ULID
 
@@ -33,10 +33,10 @@ class Prefix(StrEnum):
 
 
 _ULID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
-_RANDOM_BYTES = 10
-_TO_CROCKFORD = bytes.maketrans(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz"
-)
+# 80 random bits, of which each digit shows five.
+_RANDOM_DIGITS = 16
+# Of a random byte five bits are used: all digits are equally likely.
+_DIGITS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _SHAPES = {prefix: re.compile(rf"{prefix}_{_ULID}") for prefix in Prefix}
@@ -46,28 +46,24 @@ def make_id(prefix: Prefix, now: datetime | None = None) -> str:
     """Return a new id such as ``task_01k…``; ``now`` fixes its time part."""
     # In whole numbers: a float of seconds is often a hair below its millisecond.
     milliseconds = time.time_ns() // 1_000_000 if now is None else (now - _EPOCH) // _MILLISECOND
-    return _begin(prefix, milliseconds) + _write_random(secrets.token_bytes(_RANDOM_BYTES))
+    drawn = secrets.token_bytes(_RANDOM_DIGITS).translate(_DIGITS)
+    return f"{prefix}_{_write_time(milliseconds)}{drawn.decode()}"
 
 
 def make_ids(prefix: Prefix, count: int) -> list[str]:
     """Return new ids of one moment, in their order."""
     # Sorted and not counted on as by the spec's monotonic mode: each has all of its random bits.
-    beginning = _begin(prefix, time.time_ns() // 1_000_000)
-    drawn = secrets.token_bytes(_RANDOM_BYTES * count)
+    beginning = f"{prefix}_{_write_time(time.time_ns() // 1_000_000)}"
+    drawn = secrets.token_bytes(_RANDOM_DIGITS * count).translate(_DIGITS).decode()
     return sorted(
-        beginning + _write_random(drawn[at : at + _RANDOM_BYTES])
-        for at in range(0, len(drawn), _RANDOM_BYTES)
+        beginning + drawn[at : at + _RANDOM_DIGITS] for at in range(0, len(drawn), _RANDOM_DIGITS)
     )
 
 
-def _begin(prefix: Prefix, milliseconds: int) -> str:
-    ulid = ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(_RANDOM_BYTES))
-    return f"{prefix}_{str(ulid)[:-16].lower()}"
-
-
-def _write_random(drawn: bytes) -> str:
-    # 80 bits are 16 digits in either alphabet.
-    return b32encode(drawn).translate(_TO_CROCKFORD).decode()
+@lru_cache(maxsize=16)
+def _write_time(milliseconds: int) -> str:
+    ulid = ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(10))
+    return str(ulid)[:-_RANDOM_DIGITS].lower()
 
 
 def read_time(made: str) -> datetime:

@@ -18,6 +18,7 @@ import ipaddress
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 import idna
@@ -145,6 +146,12 @@ def parse_order_url(text: str, *, param: str = "url") -> SourceUrl | ObjectUrl:
     Raises:
         FieldInvalid: as :func:`parse_source_url`.
     """
+    return _parse_order_url(text, param)
+
+
+# An order's URL is checked, then judged, then asked for its host: three times within a millisecond.
+@lru_cache(maxsize=64)
+def _parse_order_url(text: str, param: str) -> SourceUrl | ObjectUrl:
     shape = _SHAPE.fullmatch(text)
     scheme = "" if shape is None else shape["scheme"].lower()
     if shape is not None and scheme == "s3":

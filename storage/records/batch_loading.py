@@ -83,8 +83,19 @@ def load(
     Returns:
         The lines of those whose name is taken, which were not made.
     """
+    given = {
+        **_gather(rows),
+        "project_id": project_id,
+        "batch_id": batch_id,
+        "request_id": request_id,
+    }
+    return frozenset(connection.execute(_LOAD, given).scalars())
+
+
+def _gather(rows: Sequence[PlannedTask]) -> dict[str, Sequence[object] | None]:
+    """Return what the columns hold; None of one that holds nothing."""
     count = len(rows)
-    values: dict[str, object] = {
+    columns: dict[str, Sequence[object]] = {
         "id": make_ids(Prefix.TASK, count),
         "file_id": make_ids(Prefix.FILE, count),
         "media_id": [
@@ -99,17 +110,12 @@ def load(
         "metadata": [_dump(row.order) for row in rows],
     }
     for name in Order.__slots__:
-        values.setdefault(name, [getattr(row.order, name) for row in rows])
-    taken = connection.execute(
-        _LOAD,
-        {
-            **values,
-            "project_id": project_id,
-            "batch_id": batch_id,
-            "request_id": request_id,
-        },
-    )
-    return frozenset(taken.scalars())
+        columns.setdefault(name, [getattr(row.order, name) for row in rows])
+    # Beside others an array that is null is one of nulls (PostgreSQL, 9.19), and costs nothing.
+    return {
+        name: column if any(one is not None for one in column) else None
+        for name, column in columns.items()
+    }
 
 
 def _dump(order: Order) -> str | None:
