@@ -74,6 +74,12 @@ class Signals:
         with _translate():
             return self._redis.llen(queue)
 
+    def take_message(self, queue: str) -> str | None:
+        """Take the message that has waited longest, as kombu wrote it; None if there is none."""
+        with _translate():
+            # One, where no count is given.
+            return cast("str | None", self._redis.rpop(queue))
+
     def report_progress(self, task_id: str, transfer: Transfer) -> None:
         """Publish how far a running attempt is; forgotten after a minute of silence."""
         value = json.dumps(

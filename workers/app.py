@@ -21,21 +21,22 @@ from storage.sealing import Sealer
 from storage.signals import INGEST_QUEUE, Signals
 from workers.attempt import Tools
 from workers.batch_jobs import MOST_JOBS, JobKeeper
-from workers.broker import create_celery
+from workers.broker import RUN, create_celery
 from workers.buffers import BufferPool
 from workers.connections import SourceBuckets
 from workers.consuming import consume
 from workers.digests import find_digests
 from workers.egress import Egress, Policy
+from workers.following import Following
 from workers.leases import LeaseKeeper
 from workers.list_loading import ListLoader
 from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, Prober, build_prober
-from workers.shutdown import HAND_BACK_S
+from workers.shutdown import HAND_BACK_S, is_stopping
 from workers.source_checks import SourceChecker
-from workers.tasks import register_ingest
+from workers.tasks import register
 
 
 def run_worker(settings: Settings) -> None:
@@ -49,7 +50,8 @@ def run_worker(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=worker)
     tools = build_tools(settings, worker)
     app = create_celery(settings)
-    register_ingest(app, Pipeline(tools))
+    run = Pipeline(tools).run
+    register(app, RUN, Following(tools.signals, INGEST_QUEUE, RUN, run, is_stopping))
     if settings.worker_metrics_bind is not None:
         tools.metrics.serve(settings.worker_metrics_bind, "HEADRACE_WORKER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals, tools.store))

@@ -7,6 +7,8 @@ side: no result backend, no events, no remote control, no priorities in Redis.
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Callable
 
 from celery import Celery
@@ -64,3 +66,25 @@ def make_wake(app: Celery, name: str, queue: str) -> Callable[[str], None]:
             raise RedisUnavailable("Redis does not take messages.") from error
 
     return wake
+
+
+def read_wake(message: str, name: str) -> str:
+    """Return the id that a wake-up carries.
+
+    Args:
+        message: as it stands in Redis: kombu's envelope around Celery's message, protocol 2.
+        name: what it must ask for.
+
+    Raises:
+        ValueError: it is another message, or none.
+    """
+    try:
+        envelope = json.loads(message)
+        asked = envelope["headers"]["task"]
+        arguments, _, _ = json.loads(b64decode(envelope["body"], validate=True))
+        (wanted_id,) = arguments
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("This is no message of Celery's.") from error
+    if asked != name or not isinstance(wanted_id, str):
+        raise ValueError("This is no wake-up.")
+    return wanted_id

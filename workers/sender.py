@@ -15,14 +15,16 @@ from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import WEBHOOK_QUEUE, Signals
-from workers.broker import create_celery
+from workers.broker import DELIVER, create_celery
 from workers.consuming import consume
 from workers.deliver import Deliverer, SenderTools
 from workers.egress import Egress, Policy
+from workers.following import Following
 from workers.holding import Holding
 from workers.metrics import SenderMetrics
 from workers.names import name_process
-from workers.tasks import register_delivery
+from workers.shutdown import is_stopping
+from workers.tasks import register
 
 
 def run_sender(settings: Settings) -> None:
@@ -36,7 +38,8 @@ def run_sender(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=name)
     tools = build_sender_tools(settings, name)
     app = create_celery(settings)
-    register_delivery(app, Deliverer(tools))
+    deliver = Deliverer(tools).deliver
+    register(app, DELIVER, Following(tools.signals, WEBHOOK_QUEUE, DELIVER, deliver, is_stopping))
     if settings.sender_metrics_bind is not None:
         tools.metrics.serve(settings.sender_metrics_bind, "HEADRACE_SENDER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals))

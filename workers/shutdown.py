@@ -21,6 +21,11 @@ from ingest.logs import get_logger
 HAND_BACK_S = 1.5
 
 
+def is_stopping() -> bool:
+    """Return whether this process was told to stop."""
+    return state.should_stop is not None
+
+
 def stop_in_order(
     grace_s: float, turn_loop: Callable[[], None], hand_back: Callable[[float], bool]
 ) -> None:

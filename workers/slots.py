@@ -17,10 +17,10 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from celery import bootsteps
 from celery.concurrency.thread import TaskPool
-from celery.worker import state
 from celery.worker.consumer import Tasks
 
 from workers.loop import Loop, LoopTurner
+from workers.shutdown import is_stopping
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Slots:
     @property
     def wants_more(self) -> bool:
         """Whether a message that waits should be taken now."""
-        return self._running < self._count and state.should_stop is None
+        return self._running < self._count and not is_stopping()
 
     def take(self) -> None:
         """Note that a message was taken; in the loop's thread."""
