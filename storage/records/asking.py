@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from psycopg.rows import namedtuple_row
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import NoResultFound
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ class NamedRow(Protocol):
 
     def __getattr__(self, name: str) -> Any:  # a value of the column's type
         """Return a column's value."""
+
+
+def write_query(statement: TextClause) -> bytes:
+    """Return a statement in psycopg's form, with a cast for each type that a parameter was given.
+
+    Values go to psycopg as they are then: JSON is to be wrapped.
+    """
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # it has no annotations
+    return str(statement.compile(dialect=dialect)).encode()
 
 
 def ask(connection: Connection, query: bytes, given: Mapping[str, object]) -> NamedRow | None:

@@ -30,6 +30,7 @@ from ingest.events import EventType
 from ingest.model import Lease
 from ingest.states import Status, find_sources
 from storage.records import names, outbox
+from storage.records.asking import ask, write_query
 from storage.records.lookups import COLUMNS, to_failure, to_task
 from storage.records.tables import PROCESSING, tasks
 from storage.records.tasks import in_seconds
@@ -64,6 +65,7 @@ _LOOK = text(f"""
         THEN pg_advisory_xact_lock({_PROJECT_LOCK}, hashtext(project_id)) END AS project_locked
     FROM hosted
 """).bindparams(bindparam("host_limit", type_=Integer))  # noqa: S608 - constants
+_LOOK_QUERY = write_query(_LOOK)
 
 _TAKE = text(f"""
     WITH taken AS (
@@ -94,6 +96,7 @@ _TAKE = text(f"""
     bindparam("host_limit", type_=Integer),
     bindparam("max_running", type_=Integer),
 )
+_TAKE_QUERY = write_query(_TAKE)
 
 
 def claim(
@@ -109,7 +112,7 @@ def claim(
     Returns:
         None if there is no work: the wake-up was late or doubled, or the task is put off.
     """
-    task = connection.execute(_LOOK, {"task_id": task_id, "host_limit": host_limit}).one_or_none()
+    task = ask(connection, _LOOK_QUERY, {"task_id": task_id, "host_limit": host_limit})
     if task is None:
         return None
     if task.is_held:
@@ -118,8 +121,9 @@ def claim(
     if task.suspect and _runs_suspect(connection, worker):
         _put_off(connection, task_id)
         return None
-    row = connection.execute(
-        _TAKE,
+    row = ask(
+        connection,
+        _TAKE_QUERY,
         {
             "task_id": task_id,
             "processing": Status.PROCESSING,
@@ -132,7 +136,7 @@ def claim(
             "max_running": task.max_running,
             "event_id": outbox.make_event_id(),
         },
-    ).one_or_none()
+    )
     if row is None:
         _put_off(connection, task_id)
         return None

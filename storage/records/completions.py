@@ -11,14 +11,15 @@ from __future__ import annotations
 from enum import Enum
 
 from psycopg.errors import UniqueViolation
+from psycopg.types.json import Jsonb
 from sqlalchemy import ARRAY, Boolean, Connection, String, bindparam, func, select, text
-from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import QuotaExceeded, SourceChanged
 from ingest.events import EventType
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
 from storage.records import files, names, outbox, projects, tasks
+from storage.records.asking import ask_one, write_query
 from storage.records.files import MEDIA
 from storage.records.lookups import COLUMNS
 from storage.records.tables import attempts, uploads
@@ -98,6 +99,7 @@ _COMPLETE = text(f"""
     bindparam("transferred_bytes", type_=attempts.c.transferred_bytes.type),
     bindparam("reserves", type_=Boolean),
 )  # fmt: skip
+_COMPLETE_QUERY = write_query(_COMPLETE)
 
 
 class Completion(Enum):
@@ -143,10 +145,9 @@ def complete(
     if order.overwrites and is_named and not _take_name(connection, lease, file):
         return Completion.LEASE_LOST
     try:
-        row = connection.execute(_COMPLETE, given).one()
-    except IntegrityError as error:
-        broken = error.orig
-        if isinstance(broken, UniqueViolation) and broken.diag.constraint_name in _KEYS:
+        row = ask_one(connection, _COMPLETE_QUERY, given)
+    except UniqueViolation as error:
+        if error.diag.constraint_name in _KEYS:
             raise names.explain_taken(file.object_key) from error
         raise
     if row.is_over:
@@ -221,5 +222,6 @@ def _list_values(file: File) -> dict[str, object]:
         **values,
         "kind": file.media.kind,
         "type": file.media.type,
-        "media": MEDIA.dump_python(file.media, mode="json"),
+        "metadata": None if file.metadata is None else Jsonb(file.metadata),
+        "media": Jsonb(MEDIA.dump_python(file.media, mode="json")),
     }
