@@ -6,6 +6,7 @@ Everything an ingest works with is built here and handed down. Any number of wor
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
@@ -50,8 +51,8 @@ def run_worker(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=worker)
     tools = build_tools(settings, worker)
     app = create_celery(settings)
-    run = Pipeline(tools).run
-    register(app, RUN, Following(tools.signals, INGEST_QUEUE, RUN, run, is_stopping))
+    take = partial(tools.signals.take_message, INGEST_QUEUE)
+    register(app, RUN, Following(take, RUN, Pipeline(tools).run, is_stopping))
     if settings.worker_metrics_bind is not None:
         tools.metrics.serve(settings.worker_metrics_bind, "HEADRACE_WORKER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals, tools.store))

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from ingest.errors import RedisUnavailable, ServiceError
 from ingest.logs import get_logger
-from storage.signals import Signals
 from workers.broker import read_wake
 
 
@@ -20,8 +19,7 @@ class Following:
     """Runs what a message names, and what the messages behind it do.
 
     Args:
-        signals: where the messages are.
-        queue: whose messages they are.
+        take: takes the message that has waited longest, if one waits; raises RedisUnavailable.
         name: what they ask for (:data:`workers.broker.RUN`).
         run: does it, by id; raises a ServiceError where nothing was done.
         is_stopping: whether no more is to be taken.
@@ -29,14 +27,12 @@ class Following:
 
     def __init__(
         self,
-        signals: Signals,
-        queue: str,
+        take: Callable[[], str | None],
         name: str,
         run: Callable[[str], None],
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._signals = signals
-        self._queue = queue
+        self._take = take
         self._name = name
         self._run = run
         self._is_stopping = is_stopping
@@ -58,7 +54,7 @@ class Following:
     def _take_next(self) -> str | None:
         while not self._is_stopping():
             try:
-                message = self._signals.take_message(self._queue)
+                message = self._take()
             except RedisUnavailable:
                 # Celery's own connection is made anew when it is back.
                 return None
@@ -67,5 +63,5 @@ class Following:
             try:
                 return read_wake(message, self._name)
             except ValueError:
-                get_logger(__name__).warning("wake.unreadable", queue=self._queue)
+                get_logger(__name__).warning("wake.unreadable", asked=self._name)
         return None

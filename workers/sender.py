@@ -6,6 +6,8 @@ of senders may run.
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from ingest.config import Settings
@@ -38,8 +40,8 @@ def run_sender(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=name)
     tools = build_sender_tools(settings, name)
     app = create_celery(settings)
-    deliver = Deliverer(tools).deliver
-    register(app, DELIVER, Following(tools.signals, WEBHOOK_QUEUE, DELIVER, deliver, is_stopping))
+    take = partial(tools.signals.take_message, WEBHOOK_QUEUE)
+    register(app, DELIVER, Following(take, DELIVER, Deliverer(tools).deliver, is_stopping))
     if settings.sender_metrics_bind is not None:
         tools.metrics.serve(settings.sender_metrics_bind, "HEADRACE_SENDER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals))

@@ -6,11 +6,22 @@ import threading
 import time
 
 import pytest
+from pydantic import SecretStr
 
+from api.queue import WakeQueue
+from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.model import Transfer
-from storage.signals import Signals
+from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE, Signals
 from tests.support.waiting import wait_until
+from workers.broker import DELIVER, RUN, create_celery, make_wake, read_wake
+
+
+@pytest.fixture
+def same_redis(settings: Settings) -> Settings:
+    """Settings with the Redis database of `signals`."""
+    url = settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    return settings.model_copy(update={"redis_url": SecretStr(url)})
 
 
 def test_progress_is_read_of_those_tasks_that_have_told_any(signals: Signals) -> None:
@@ -172,3 +183,28 @@ def test_a_wrong_password_is_a_redis_that_does_not_answer(signals: Signals) -> N
     with pytest.raises(RedisUnavailable):
         wrong.check()
     wrong.close()
+
+
+@pytest.mark.parametrize(("name", "queue"), [(RUN, INGEST_QUEUE), (DELIVER, WEBHOOK_QUEUE)])
+def test_what_celery_sends_is_taken_in_its_order_and_read(
+    name: str, queue: str, same_redis: Settings, signals: Signals
+) -> None:
+    wake = make_wake(create_celery(same_redis), name, queue)
+    assert signals.take_message(queue) is None
+    for wanted_id in ("task_a", "task_b"):
+        wake(wanted_id)
+    taken = [signals.take_message(queue) for _ in range(3)]
+    assert [None if one is None else read_wake(one, name) for one in taken] == [
+        "task_a",
+        "task_b",
+        None,
+    ]
+
+
+def test_what_the_api_sends_is_read_as_well(same_redis: Settings, signals: Signals) -> None:
+    sender = WakeQueue(same_redis, signals)
+    assert sender.wake("task_a")
+    sender.close()
+    message = signals.take_message(INGEST_QUEUE)
+    assert message is not None
+    assert read_wake(message, RUN) == "task_a"

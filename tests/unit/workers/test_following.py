@@ -1,0 +1,89 @@
+"""What a slot does when it is done: the next message, until there is none."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections import deque
+
+import pytest
+
+from ingest.errors import DatabaseUnavailable, RedisUnavailable
+from workers.broker import DELIVER, RUN, read_wake
+from workers.following import Following
+
+
+class Messages:
+    """A queue, and those who run what stands in it."""
+
+    def __init__(self, *waiting: str) -> None:
+        self.waiting = deque(waiting)
+        self.ran: list[str] = []
+        self.stopping = False
+        self.is_redis_missing = False
+        self.is_database_missing = False
+
+    def take(self) -> str | None:
+        if self.is_redis_missing:
+            raise RedisUnavailable("Redis does not answer.")
+        return self.waiting.popleft() if self.waiting else None
+
+    def run(self, wanted_id: str) -> None:
+        self.ran.append(wanted_id)
+        if self.is_database_missing:
+            raise DatabaseUnavailable("PostgreSQL does not answer.")
+
+    def follow(self, wanted_id: str) -> list[str]:
+        Following(self.take, RUN, self.run, lambda: self.stopping).run(wanted_id)
+        return self.ran
+
+
+def write_message(*arguments: object, task: str = RUN) -> str:
+    body = json.dumps([arguments, {}, {"callbacks": None}]).encode()
+    return json.dumps({"body": b64encode(body).decode(), "headers": {"task": task}})
+
+
+def test_a_slot_runs_what_it_was_given_and_then_all_that_waits_in_its_order() -> None:
+    messages = Messages(write_message("task_b"), write_message("task_c"))
+    assert messages.follow("task_a") == ["task_a", "task_b", "task_c"]
+
+
+def test_what_is_stopping_takes_no_message() -> None:
+    messages = Messages(write_message("task_b"))
+    messages.stopping = True
+    assert messages.follow("task_a") == ["task_a"]
+    assert len(messages.waiting) == 1
+
+
+def test_a_slot_is_free_again_where_redis_does_not_answer() -> None:
+    messages = Messages(write_message("task_b"))
+    messages.is_redis_missing = True
+    assert messages.follow("task_a") == ["task_a"]
+
+
+def test_where_a_task_cannot_be_claimed_no_other_message_is_taken() -> None:
+    messages = Messages(write_message("task_b"))
+    messages.is_database_missing = True
+    assert messages.follow("task_a") == ["task_a"]
+    assert len(messages.waiting) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "null",
+        "{}",
+        '{"body": "!", "headers": {"task": "ingest.run"}}',
+        '{"body": "e30=", "headers": {"task": "ingest.run"}}',
+        write_message(),
+        write_message(1),
+        write_message("task_b", "task_c"),
+        write_message("del_b", task=DELIVER),
+    ],
+)
+def test_what_is_no_wake_up_is_passed_over(message: str) -> None:
+    with pytest.raises(ValueError, match=r"This is no (wake-up|message of Celery's)\."):
+        read_wake(message, RUN)
+    messages = Messages(message, write_message("task_z"))
+    assert messages.follow("task_a") == ["task_a", "task_z"]
