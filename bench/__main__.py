@@ -15,7 +15,7 @@ from bench.bed import Bed
 from bench.ceiling import measure_ceiling
 from bench.large import measure_gib, measure_medium
 from bench.latency import measure_latency
-from bench.machine import describe_machine, describe_versions
+from bench.machine import describe_machine, describe_versions, tell_speed
 from bench.media import Media
 from bench.memory import measure_memory
 from bench.service import measure_service
@@ -48,7 +48,7 @@ def main() -> None:
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    about = describe_machine() + describe_versions()
+    about = [*describe_machine(), tell_speed("when it began"), *describe_versions()]
     _say("\n".join(about))
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         media = Media(Path(folder))
@@ -70,7 +70,7 @@ def _measure(bed: Bed, names: Sequence[str]) -> list[Line]:
         lines += found
         # A later row that breaks does not take these along.
         _say("\n".join(draw_table(found)))
-        _say(f"  took {time.monotonic() - began:.0f} s")
+        _say(f"  took {time.monotonic() - began:.0f} s; {tell_speed('then')}")
     return lines
 
 
