@@ -11,11 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar, cast
 from urllib.parse import urlencode
 
 from flask import Response, current_app, g, request
 from pydantic import BaseModel
+from werkzeug.sansio.utils import get_current_url
 
 from ingest.model import Page
 from storage.records.listing import Window
@@ -94,8 +96,16 @@ def speaks_bare() -> bool:
 
 def make_link(path: str) -> str:
     """Return the absolute URL of a path of this API."""
-    base = current_app.config["HEADRACE_SETTINGS"].api_url or request.url_root.rstrip("/")
+    base = current_app.config["HEADRACE_SETTINGS"].api_url or _write_root(
+        request.scheme, request.host, request.root_path
+    )
     return f"{base}{path}"
+
+
+# Each answer has one, and nearly always the same one.
+@lru_cache(maxsize=64)
+def _write_root(scheme: str, host: str, root_path: str) -> str:
+    return get_current_url(scheme, host, root_path).rstrip("/")
 
 
 def _tag(response: Response, shown: str) -> Response:

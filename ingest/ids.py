@@ -12,7 +12,6 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 
 from ulid import ULID
 
@@ -33,10 +32,12 @@ class Prefix(StrEnum):
 
 
 _ULID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # 80 random bits, of which each digit shows five.
 _RANDOM_DIGITS = 16
 # Of a random byte five bits are used: all digits are equally likely.
-_DIGITS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
+_DIGITS = _ALPHABET.encode() * 8
+_TIME_SHIFTS = range(45, -1, -5)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _SHAPES = {prefix: re.compile(rf"{prefix}_{_ULID}") for prefix in Prefix}
@@ -60,10 +61,10 @@ def make_ids(prefix: Prefix, count: int) -> list[str]:
     )
 
 
-@lru_cache(maxsize=16)
 def _write_time(milliseconds: int) -> str:
-    ulid = ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(10))
-    return str(ulid)[:-_RANDOM_DIGITS].lower()
+    if not 0 <= milliseconds < 1 << 48:
+        raise ValueError(f"{milliseconds} ms are not within the 48 bits of a ULID")
+    return "".join([_ALPHABET[milliseconds >> shift & 31] for shift in _TIME_SHIFTS])
 
 
 def read_time(made: str) -> datetime:
