@@ -19,6 +19,8 @@ from ingest.errors import RedisUnavailable
 
 # What messages ask for: to run a task, to deliver a delivery.
 RUN, DELIVER = "ingest.run", "webhook.deliver"
+# Whose id each of them carries, as logs call it.
+CARRIES = {RUN: "task_id", DELIVER: "delivery_id"}
 
 
 def create_celery(settings: Settings) -> Celery:

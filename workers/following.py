@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ingest.errors import RedisUnavailable, ServiceError
 from ingest.logs import get_logger
-from workers.broker import read_wake
+from workers.broker import CARRIES, read_wake
 
 
 class Following:
@@ -46,7 +46,7 @@ class Following:
             except ServiceError as error:
                 # It is pending still, and is woken again. Others would fare no better now.
                 get_logger(__name__).warning(
-                    "wake.not_claimed", asked=self._name, id=wanted, reason=error.code
+                    "wake.not_claimed", reason=error.code, **{CARRIES[self._name]: wanted}
                 )
                 return
             wanted = self._take_next()
