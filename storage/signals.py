@@ -75,10 +75,15 @@ class Signals:
             return self._redis.llen(queue)
 
     def take_message(self, queue: str) -> str | None:
-        """Take the message that has waited longest, as kombu wrote it; None if there is none."""
+        """Take the message that has waited longest, as kombu wrote it; None if there is none.
+
+        Raises:
+            RedisUnavailable: it did not answer.
+            ValueError: what was taken is no text.
+        """
         with _translate():
-            # One, where no count is given.
-            return cast("str | None", self._redis.rpop(queue))
+            # A Redis that is slow to answer may have given it away: that is waited for longer.
+            return cast("str | None", self._patient.rpop(queue))
 
     def report_progress(self, task_id: str, transfer: Transfer) -> None:
         """Publish how far a running attempt is; forgotten after a minute of silence."""

@@ -35,7 +35,7 @@ from workers.metrics import WorkerMetrics
 from workers.names import name_process
 from workers.pipeline import Pipeline
 from workers.probe import ProbeLimits, Prober, build_prober
-from workers.shutdown import HAND_BACK_S, is_stopping
+from workers.shutdown import HAND_BACK_S, Stopping
 from workers.source_checks import SourceChecker
 from workers.tasks import register
 
@@ -51,8 +51,9 @@ def run_worker(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=worker)
     tools = build_tools(settings, worker)
     app = create_celery(settings)
+    stopping = Stopping()
     take = partial(tools.signals.take_message, INGEST_QUEUE)
-    register(app, RUN, Following(take, RUN, Pipeline(tools).run, is_stopping))
+    register(app, RUN, Following(take, RUN, Pipeline(tools).run, stopping.is_set))
     if settings.worker_metrics_bind is not None:
         tools.metrics.serve(settings.worker_metrics_bind, "HEADRACE_WORKER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals, tools.store))
@@ -76,6 +77,7 @@ def run_worker(settings: Settings) -> None:
             threads=settings.worker_slots,
             grace_s=settings.shutdown_grace_s,
             hand_back=hand_back,
+            stopping=stopping,
         )
     finally:
         jobs.stop(HAND_BACK_S)

@@ -85,7 +85,7 @@ def read_wake(message: str, name: str) -> str:
         asked = envelope["headers"]["task"]
         arguments, _, _ = json.loads(b64decode(envelope["body"], validate=True))
         (wanted_id,) = arguments
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError("This is no message of Celery's.") from error
     if asked != name or not isinstance(wanted_id, str):
         raise ValueError("This is no wake-up.")

@@ -9,7 +9,7 @@ from celery import Celery, signals
 from ingest.logs import get_logger
 from storage.signals import Signals
 from workers.hearing import Hearing
-from workers.shutdown import give_up, stop_in_order
+from workers.shutdown import Stopping, give_up, stop_in_order
 from workers.slots import Slots, make_pool, make_step
 
 
@@ -22,6 +22,7 @@ def consume(
     threads: int,
     grace_s: float,
     hand_back: Callable[[float], bool],
+    stopping: Stopping,
 ) -> None:
     """Run what is registered in ``app`` as messages come, until SIGTERM or SIGINT.
 
@@ -30,15 +31,17 @@ def consume(
         threads: how many messages run at once.
         grace_s: how long what runs may go on then.
         hand_back: as for :func:`workers.shutdown.stop_in_order`.
+        stopping: told when no message is to be taken any more.
     """
+    end = stopping.before(hand_back)
     # Logging is configured already; this receiver keeps Celery from doing it again.
     signals.setup_logging.connect(_keep_logging, weak=False)
 
     slots = Slots(threads)
-    hearing = Hearing(redis, queue, slots, lambda: give_up(hand_back))
+    hearing = Hearing(redis, queue, slots, lambda: give_up(end))
 
     def make_ready(**_: object) -> None:
-        stop_in_order(grace_s, slots.turner.turn, hand_back)
+        stop_in_order(grace_s, slots.turner.turn, end)
         hearing.start()
 
     app.steps["consumer"].add(make_step(slots))
@@ -48,7 +51,7 @@ def consume(
         hostname=name,
         queues=[queue],
         concurrency=threads,
-        pool_cls=make_pool(slots),
+        pool_cls=make_pool(slots, stopping),
         loglevel="INFO",
         quiet=True,
         without_gossip=True,

@@ -49,19 +49,20 @@ class Following:
                     "wake.not_claimed", reason=error.code, **{CARRIES[self._name]: wanted}
                 )
                 return
+            except Exception:
+                # Celery would name the message that this slot began with.
+                get_logger(__name__).exception("wake.broke", **{CARRIES[self._name]: wanted})
+                raise
             wanted = self._take_next()
 
     def _take_next(self) -> str | None:
         while not self._is_stopping():
             try:
                 message = self._take()
+                return None if message is None else read_wake(message, self._name)
             except RedisUnavailable:
                 # Celery's own connection is made anew when it is back.
                 return None
-            if message is None:
-                return None
-            try:
-                return read_wake(message, self._name)
             except ValueError:
                 get_logger(__name__).warning("wake.unreadable", asked=self._name)
         return None

@@ -25,7 +25,7 @@ from workers.following import Following
 from workers.holding import Holding
 from workers.metrics import SenderMetrics
 from workers.names import name_process
-from workers.shutdown import is_stopping
+from workers.shutdown import Stopping
 from workers.tasks import register
 
 
@@ -40,8 +40,9 @@ def run_sender(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(worker=name)
     tools = build_sender_tools(settings, name)
     app = create_celery(settings)
+    stopping = Stopping()
     take = partial(tools.signals.take_message, WEBHOOK_QUEUE)
-    register(app, DELIVER, Following(take, DELIVER, Deliverer(tools).deliver, is_stopping))
+    register(app, DELIVER, Following(take, DELIVER, Deliverer(tools).deliver, stopping.is_set))
     if settings.sender_metrics_bind is not None:
         tools.metrics.serve(settings.sender_metrics_bind, "HEADRACE_SENDER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals))
@@ -55,6 +56,7 @@ def run_sender(settings: Settings) -> None:
             threads=settings.webhook_slots,
             grace_s=settings.shutdown_grace_s,
             hand_back=tools.holding.hand_back,
+            stopping=stopping,
         )
     finally:
         tools.holding.stop()

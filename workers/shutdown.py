@@ -26,6 +26,30 @@ def is_stopping() -> bool:
     return state.should_stop is not None
 
 
+class Stopping:
+    """Whether a process takes no more messages: it was told to stop, or ends for another reason."""
+
+    def __init__(self) -> None:
+        self._ends = threading.Event()
+
+    def is_set(self) -> bool:
+        """Return whether none is to be taken."""
+        return self._ends.is_set() or is_stopping()
+
+    def end(self) -> None:
+        """Have none taken from here on."""
+        self._ends.set()
+
+    def before(self, hand_back: Callable[[float], bool]) -> Callable[[float], bool]:
+        """Return what has no message taken any more, and then hands back what runs."""
+
+        def end_first(timeout_s: float) -> bool:
+            self.end()
+            return hand_back(timeout_s)
+
+        return end_first
+
+
 def stop_in_order(
     grace_s: float, turn_loop: Callable[[], None], hand_back: Callable[[float], bool]
 ) -> None:

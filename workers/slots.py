@@ -20,7 +20,7 @@ from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Tasks
 
 from workers.loop import Loop, LoopTurner
-from workers.shutdown import is_stopping
+from workers.shutdown import Stopping, is_stopping
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,13 +142,18 @@ class _CountedExecutor(ThreadPoolExecutor):
         return future
 
 
-def make_pool(slots: Slots) -> type[TaskPool]:
-    """Return Celery's pool of threads, with its slots counted."""
+def make_pool(slots: Slots, stopping: Stopping) -> type[TaskPool]:
+    """Return Celery's pool of threads, with its slots counted; when it stops, none is taken."""
 
     class CountedPool(TaskPool):
         def on_start(self) -> None:
             super().on_start()
             self.executor = _CountedExecutor(self.limit, slots)
+
+        def on_stop(self) -> None:
+            # It waits for its threads, which would go on for as long as messages wait.
+            stopping.end()
+            super().on_stop()
 
     return CountedPool
 

@@ -36,6 +36,8 @@ _STATEMENT_LIMIT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 _USED = "used"
 # query_canceled (by statement_timeout) and lock_not_available.
 _LATE = frozenset({"57014", "55P03"})
+# idle_in_transaction_session_timeout.
+_ENDED_IDLE = "25P03"
 # undefined_table and undefined_column.
 _ANOTHER_SCHEMA = frozenset({"42P01", "42703"})
 
@@ -193,7 +195,7 @@ class Database:
         if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
             self._failed = time.monotonic()
             return "PostgreSQL does not answer."
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
+        if state == _ENDED_IDLE or (isinstance(error, DBAPIError) and error.connection_invalidated):
             return "PostgreSQL closed the connection."
         return None
 

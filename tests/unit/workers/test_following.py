@@ -7,10 +7,13 @@ from base64 import b64encode
 from collections import deque
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest.errors import DatabaseUnavailable, RedisUnavailable
 from workers.broker import DELIVER, RUN, read_wake
 from workers.following import Following
+from workers.shutdown import Stopping
+from workers.slots import Slots, make_pool
 
 
 class Messages:
@@ -22,6 +25,7 @@ class Messages:
         self.stopping = False
         self.is_redis_missing = False
         self.is_database_missing = False
+        self.breaks = False
 
     def take(self) -> str | None:
         if self.is_redis_missing:
@@ -32,10 +36,15 @@ class Messages:
         self.ran.append(wanted_id)
         if self.is_database_missing:
             raise DatabaseUnavailable("PostgreSQL does not answer.")
+        if self.breaks:
+            raise LookupError(wanted_id)
 
     def follow(self, wanted_id: str) -> list[str]:
         Following(self.take, RUN, self.run, lambda: self.stopping).run(wanted_id)
         return self.ran
+
+    def follow_until(self, stopping: Stopping) -> None:
+        Following(self.take, RUN, self.run, stopping.is_set).run("task_a")
 
 
 def write_message(*arguments: object, task: str = RUN) -> str:
@@ -68,6 +77,36 @@ def test_where_a_task_cannot_be_claimed_no_other_message_is_taken() -> None:
     assert len(messages.waiting) == 1
 
 
+def test_what_breaks_is_told_by_its_own_id_and_leaves_the_rest_to_celery() -> None:
+    messages = Messages(write_message("task_b"))
+    messages.breaks = True
+    with capture_logs() as logs, pytest.raises(LookupError, match="task_a"):
+        messages.follow("task_a")
+    assert [one["task_id"] for one in logs if one["event"] == "wake.broke"] == ["task_a"]
+    assert len(messages.waiting) == 1
+
+
+def test_a_slot_that_is_freed_since_the_process_gives_up_takes_no_message() -> None:
+    messages, stopping = Messages(write_message("task_b")), Stopping()
+
+    def hand_back(timeout_s: float) -> bool:
+        messages.follow_until(stopping)
+        return timeout_s == 1.5
+
+    assert stopping.before(hand_back)(1.5)
+    assert messages.ran == ["task_a"]
+    assert len(messages.waiting) == 1
+
+
+def test_a_pool_that_stops_has_no_message_taken() -> None:
+    stopping = Stopping()
+    pool = make_pool(Slots(1), stopping)(limit=1)
+    pool.start()
+    assert not stopping.is_set()
+    pool.stop()
+    assert stopping.is_set()
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -76,6 +115,7 @@ def test_where_a_task_cannot_be_claimed_no_other_message_is_taken() -> None:
         "{}",
         '{"body": "!", "headers": {"task": "ingest.run"}}',
         '{"body": "e30=", "headers": {"task": "ingest.run"}}',
+        "[" * 100_000,
         write_message(),
         write_message(1),
         write_message("task_b", "task_c"),
