@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.batches import measure_batches
+from bench.batches import measure_batches, measure_requests
 from bench.bed import Bed
 from bench.ceiling import measure_ceiling
 from bench.large import measure_gib, measure_medium
@@ -32,6 +32,7 @@ ROWS: Mapping[str, Callable[[Bed], list[Line]]] = {
     "latency": measure_latency,
     "memory": measure_memory,
     "batches": measure_batches,
+    "requests": measure_requests,
 }
 
 

@@ -46,7 +46,7 @@ _MADE_AT_ONCE = 50_000
 
 
 def measure_batches(bed: Bed) -> list[Line]:
-    """Measure a list of 100,000 URLs, one of 10,000 pictures, and requests over 64 connections."""
+    """Measure a list of 100,000 URLs, one of 10,000 pictures, and a page deep in a million tasks."""
     with (
         bed.open_source(jpeg_bytes=_PICTURE_BYTES) as source,
         LocalStack(bed.folder / "batches", allow_addresses=[f"{HOST}:{source.port}"]) as stack,
@@ -56,10 +56,14 @@ def measure_batches(bed: Bed) -> list[Line]:
         lines = _measure_pictures(bed, client, source.url)
         lines += _measure_list(client, rounds)
         lines += _measure_depth(bed, client)
-    # Of its own: PostgreSQL cleans up behind a million rows for minutes.
-    with LocalStack(bed.folder / "requests") as stack:
-        lines += _measure_requests(_Client(stack), rounds)
     return lines
+
+
+def measure_requests(bed: Bed) -> list[Line]:
+    """Measure requests over 64 connections."""
+    # On a stack of its own: PostgreSQL cleans up behind a million rows for minutes.
+    with LocalStack(bed.folder / "requests") as stack:
+        return _measure_requests(_Client(stack), bed.pick_rounds(_ROUNDS))
 
 
 class _Client:
