@@ -46,7 +46,7 @@ _MADE_AT_ONCE = 50_000
 
 
 def measure_batches(bed: Bed) -> list[Line]:
-    """Measure a list of 100,000 URLs, one of 10,000 pictures, and a page deep in a million tasks."""
+    """Measure lists of 100,000 URLs, one of 10,000 pictures, and a page deep in a million tasks."""
     with (
         bed.open_source(jpeg_bytes=_PICTURE_BYTES) as source,
         LocalStack(bed.folder / "batches", allow_addresses=[f"{HOST}:{source.port}"]) as stack,
