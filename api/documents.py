@@ -8,6 +8,7 @@ operations called after their paths (``api.operation_names``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -227,8 +228,9 @@ def _drop_unused(operation: dict[str, Any]) -> None:
 
 def _describe_list() -> dict[str, Any]:
     """Return the body of ``POST /batches``, which is read as a stream and is more than JSON."""
+    begins = {ListFormat.TSV: {"pattern": rf"^{re.escape(TSV_HEADER)}\s"}}
     content: dict[str, Any] = {
-        kind: {"schema": {"type": "string"}, "example": _LISTS[form]}
+        kind: {"schema": {"type": "string", **begins.get(form, {})}, "example": _LISTS[form]}
         for kind, form in FORMATS.items()
         if form is not ListFormat.JSON
     }
