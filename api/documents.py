@@ -228,7 +228,7 @@ def _drop_unused(operation: dict[str, Any]) -> None:
 
 def _describe_list() -> dict[str, Any]:
     """Return the body of ``POST /batches``, which is read as a stream and is more than JSON."""
-    begins = {ListFormat.TSV: {"pattern": rf"^{re.escape(TSV_HEADER)}\s"}}
+    begins = {ListFormat.TSV: {"pattern": rf"^{re.escape(TSV_HEADER)}[ \t]*\r?\n"}}
     content: dict[str, Any] = {
         kind: {"schema": {"type": "string", **begins.get(form, {})}, "example": _LISTS[form]}
         for kind, form in FORMATS.items()

@@ -33,11 +33,6 @@ hooks = "{hooks}"
 max-stream-events = 1
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "429"]
-# What is no list of its form is as what is no JSON; which text is one, no schema can say.
-[[operations]]
-include-name = "POST /batches"
-[operations.checks.positive_data_acceptance]
-expected-statuses = ["2xx", "3xx", "400", "401", "403", "404", "409", "422", "429"]
 [phases.stateful.inference]
 algorithms = []
 [dictionaries.files]
