@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from ulid import ULID
+from ulid.base32 import encode_timestamp
 
 
 class Prefix(StrEnum):
@@ -32,12 +33,10 @@ class Prefix(StrEnum):
 
 
 _ULID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # 80 random bits, of which each digit shows five.
 _RANDOM_DIGITS = 16
 # Of a random byte five bits are used: all digits are equally likely.
-_DIGITS = _ALPHABET.encode() * 8
-_TIME_SHIFTS = range(45, -1, -5)
+_DIGITS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _SHAPES = {prefix: re.compile(rf"{prefix}_{_ULID}") for prefix in Prefix}
@@ -62,9 +61,7 @@ def make_ids(prefix: Prefix, count: int) -> list[str]:
 
 
 def _write_time(milliseconds: int) -> str:
-    if not 0 <= milliseconds < 1 << 48:
-        raise ValueError(f"{milliseconds} ms are not within the 48 bits of a ULID")
-    return "".join([_ALPHABET[milliseconds >> shift & 31] for shift in _TIME_SHIFTS])
+    return encode_timestamp(milliseconds.to_bytes(6, "big")).lower()
 
 
 def read_time(made: str) -> datetime:

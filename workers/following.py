@@ -20,7 +20,7 @@ class Following:
 
     Args:
         take: takes the message that has waited longest, if one waits; raises RedisUnavailable.
-        name: what they ask for (:data:`workers.broker.RUN`).
+        name: what they ask for: :data:`workers.broker.RUN` or :data:`workers.broker.DELIVER`.
         run: does it, by id; raises a ServiceError where nothing was done.
         is_stopping: whether no more is to be taken.
     """
@@ -33,7 +33,7 @@ class Following:
         is_stopping: Callable[[], bool],
     ) -> None:
         self._take = take
-        self._name = name
+        self.name = name
         self._run = run
         self._is_stopping = is_stopping
 
@@ -46,12 +46,12 @@ class Following:
             except ServiceError as error:
                 # It is pending still, and is woken again. Others would fare no better now.
                 get_logger(__name__).warning(
-                    "wake.not_claimed", reason=error.code, **{CARRIES[self._name]: wanted}
+                    "wake.not_claimed", reason=error.code, **{CARRIES[self.name]: wanted}
                 )
                 return
             except Exception:
                 # Celery would name the message that this slot began with.
-                get_logger(__name__).exception("wake.broke", **{CARRIES[self._name]: wanted})
+                get_logger(__name__).exception("wake.broke", **{CARRIES[self.name]: wanted})
                 raise
             wanted = self._take_next()
 
@@ -59,10 +59,10 @@ class Following:
         while not self._is_stopping():
             try:
                 message = self._take()
-                return None if message is None else read_wake(message, self._name)
+                return None if message is None else read_wake(message, self.name)
             except RedisUnavailable:
                 # Celery's own connection is made anew when it is back.
                 return None
             except ValueError:
-                get_logger(__name__).warning("wake.unreadable", asked=self._name)
+                get_logger(__name__).warning("wake.unreadable", asked=self.name)
         return None

@@ -42,7 +42,7 @@ def run_sender(settings: Settings) -> None:
     app = create_celery(settings)
     stopping = Stopping()
     take = partial(tools.signals.take_message, WEBHOOK_QUEUE)
-    register(app, DELIVER, Following(take, DELIVER, Deliverer(tools).deliver, stopping.is_set))
+    register(app, Following(take, DELIVER, Deliverer(tools).deliver, stopping.is_set))
     if settings.sender_metrics_bind is not None:
         tools.metrics.serve(settings.sender_metrics_bind, "HEADRACE_SENDER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals))

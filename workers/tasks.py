@@ -7,13 +7,9 @@ from celery import Celery
 from workers.following import Following
 
 
-def register(app: Celery, name: str, following: Following) -> None:
-    """Let a role answer the messages of one name.
+def register(app: Celery, following: Following) -> None:
+    """Let a role answer the messages that it follows."""
 
-    Args:
-        name: :data:`workers.broker.RUN` or :data:`workers.broker.DELIVER`.
-    """
-
-    @app.task(name=name)
+    @app.task(name=following.name)
     def run(wanted_id: str) -> None:
         following.run(wanted_id)

@@ -17,7 +17,7 @@ from storage.records import claims, projects, tasks
 from storage.records.database import Database
 from storage.records.tables import metadata
 from storage.signals import Signals
-from tests.integration.examples import Claim, MakeTask
+from tests.integration.examples import Claim, MakeTask, find_spare_redis
 from tests.support.origin import Origin
 from workers.egress import Egress, Policy
 
@@ -74,7 +74,7 @@ def connection(records: Database) -> Iterator[Connection]:
 @pytest.fixture
 def signals(settings: Settings) -> Iterator[Signals]:
     """A Redis database that the stack does not use, empty."""
-    url = settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    url = find_spare_redis(settings)
     opened = Signals(url)
     opened._redis.flushdb()
     yield opened

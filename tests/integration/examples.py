@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import func, select, update
 
+from ingest.config import Settings
 from ingest.errors import HeadraceError, SourceNotFound, SourceUnavailable
 from ingest.formats import Kind
 from ingest.model import Attempt, File, Lease, MediaInfo, Task
@@ -69,6 +70,11 @@ def make_file(lease: Lease, media: MediaInfo = MEDIA) -> File:
         created=task.created,
         updated=task.updated,
     )
+
+
+def find_spare_redis(settings: Settings) -> str:
+    """Return the URL of a Redis database that the stack does not use."""
+    return settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
 
 
 def read_task(records: Database, task: Task) -> Task:

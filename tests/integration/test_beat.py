@@ -19,7 +19,7 @@ from ingest.states import Status
 from storage.records import lookups
 from storage.records.database import Database
 from storage.signals import BEAT_LOOPS, INGEST_QUEUE, Signals
-from tests.integration.examples import Claim, MakeTask
+from tests.integration.examples import Claim, MakeTask, find_spare_redis
 from tests.support.waiting import wait_until
 
 StartBeat = Callable[[str], "subprocess.Popen[bytes]"]
@@ -64,7 +64,7 @@ def test_a_beat_wakes_what_is_ready_says_that_it_lives_and_ends_within_seconds(
     make_task: MakeTask,
 ) -> None:
     make_task()
-    process = start_beat(settings.redis_url.get_secret_value().rpartition("/")[0] + "/9")
+    process = start_beat(find_spare_redis(settings))
     wait_until(lambda: signals.count_queued(INGEST_QUEUE) == 1, "the wake-up", 20)
     wait_until(lambda: set(signals.list_beats()) == set(BEAT_LOOPS), "each loop's word", 10)
     # A nudge is answered before the next second begins.

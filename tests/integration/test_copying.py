@@ -31,7 +31,7 @@ from storage.records import files, leases, lookups
 from storage.records.database import Database
 from storage.records.tables import tasks, uploads
 from storage.signals import Signals
-from tests.integration.examples import MakeTask
+from tests.integration.examples import MakeTask, find_spare_redis
 from tests.support.media import make_media
 from tests.support.padding import pad_mp4
 from workers import copying, pipeline
@@ -70,7 +70,7 @@ def tools(
                 }
             ).s3_sources,
             "database_url": SecretStr(records_url),
-            "redis_url": SecretStr(settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"),
+            "redis_url": SecretStr(find_spare_redis(settings)),
             "part_bytes": PART_BYTES,
             "parts_in_flight": 1,
         }

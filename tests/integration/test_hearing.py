@@ -18,7 +18,7 @@ from ingest.states import Status
 from storage.records import lookups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
-from tests.integration.examples import MakeTask
+from tests.integration.examples import MakeTask, find_spare_redis
 from tests.support.faults import FaultProxy
 from tests.support.media import make_media
 from tests.support.origin import Origin, Stall
@@ -41,7 +41,7 @@ def proxy(settings: Settings) -> Iterator[FaultProxy]:
 @pytest.fixture
 def wake(settings: Settings, signals: Signals) -> Wake:
     """Sends a wake-up to the worker's queue, past the proxy."""
-    url = settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    url = find_spare_redis(settings)
     own = load_settings(
         {
             "HEADRACE_DATABASE_URL": settings.database_url.get_secret_value(),
@@ -74,7 +74,7 @@ def worker(
     log: Path,
 ) -> Iterator[psutil.Popen]:
     """A worker of two slots on these tests' own database and Redis, which it reaches by proxy."""
-    redis_url = settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    redis_url = find_spare_redis(settings)
     environ = {
         **stack.environ,
         "HEADRACE_DATABASE_URL": records_url.replace("postgresql+psycopg", "postgresql"),

@@ -10,6 +10,7 @@ import pytest
 from api.request_limit import RequestLimit
 from ingest.config import Settings
 from storage.signals import Signals
+from tests.integration.examples import find_spare_redis
 
 
 class Clock:
@@ -26,7 +27,7 @@ class Clock:
 def redis_url(signals: Signals, settings: Settings) -> str:
     """A Redis database that is empty."""
     del signals
-    return settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    return find_spare_redis(settings)
 
 
 @pytest.fixture

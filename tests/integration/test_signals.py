@@ -13,6 +13,7 @@ from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.model import Transfer
 from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE, Signals
+from tests.integration.examples import find_spare_redis
 from tests.support.waiting import wait_until
 from workers.broker import DELIVER, RUN, create_celery, make_wake, read_wake
 
@@ -20,7 +21,7 @@ from workers.broker import DELIVER, RUN, create_celery, make_wake, read_wake
 @pytest.fixture
 def same_redis(settings: Settings) -> Settings:
     """Settings with the Redis database of `signals`."""
-    url = settings.redis_url.get_secret_value().rpartition("/")[0] + "/9"
+    url = find_spare_redis(settings)
     return settings.model_copy(update={"redis_url": SecretStr(url)})
 
 

@@ -22,7 +22,7 @@ class Messages:
     def __init__(self, *waiting: str) -> None:
         self.waiting = deque(waiting)
         self.ran: list[str] = []
-        self.stopping = False
+        self.stopping = Stopping()
         self.is_redis_missing = False
         self.is_database_missing = False
         self.breaks = False
@@ -40,11 +40,8 @@ class Messages:
             raise LookupError(wanted_id)
 
     def follow(self, wanted_id: str) -> list[str]:
-        Following(self.take, RUN, self.run, lambda: self.stopping).run(wanted_id)
+        Following(self.take, RUN, self.run, self.stopping.is_set).run(wanted_id)
         return self.ran
-
-    def follow_until(self, stopping: Stopping) -> None:
-        Following(self.take, RUN, self.run, stopping.is_set).run("task_a")
 
 
 def write_message(*arguments: object, task: str = RUN) -> str:
@@ -59,7 +56,7 @@ def test_a_slot_runs_what_it_was_given_and_then_all_that_waits_in_its_order() ->
 
 def test_what_is_stopping_takes_no_message() -> None:
     messages = Messages(write_message("task_b"))
-    messages.stopping = True
+    messages.stopping.end()
     assert messages.follow("task_a") == ["task_a"]
     assert len(messages.waiting) == 1
 
@@ -87,13 +84,13 @@ def test_what_breaks_is_told_by_its_own_id_and_leaves_the_rest_to_celery() -> No
 
 
 def test_a_slot_that_is_freed_since_the_process_gives_up_takes_no_message() -> None:
-    messages, stopping = Messages(write_message("task_b")), Stopping()
+    messages = Messages(write_message("task_b"))
 
     def hand_back(timeout_s: float) -> bool:
-        messages.follow_until(stopping)
+        messages.follow("task_a")
         return timeout_s == 1.5
 
-    assert stopping.before(hand_back)(1.5)
+    assert messages.stopping.before(hand_back)(1.5)
     assert messages.ran == ["task_a"]
     assert len(messages.waiting) == 1
 
