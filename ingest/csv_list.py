@@ -38,16 +38,18 @@ def read_csv(lines: Lines) -> Iterator[ListRow]:
     """Read rows.
 
     Raises:
-        BodyInvalid, FieldInvalid: the first line names no fields of items, or a row has no end.
+        FieldInvalid: the first line names no fields of items.
+        BodyInvalid: a row has no end.
     """
     header = lines.read()
     if header is None:
-        raise BodyInvalid("The list is empty; its first line names the fields.")
+        message = "The list is empty; its first line names the fields."
+        raise FieldInvalid(message, param="url")
     delimiter = next((one for one in _DELIMITERS if one in header), ",")
     try:
         names = _check_names(next(csv.reader([header], delimiter=delimiter, strict=True)))
     except csv.Error as error:
-        raise BodyInvalid(f"The first line is no CSV: {error}.") from None
+        raise FieldInvalid(f"The first line is no CSV: {error}.") from None
     fed = _Feed(lines)
     reader = csv.reader(fed, delimiter=delimiter, strict=True)
     while True:

@@ -124,7 +124,7 @@ class RequestError(HeadraceError):
 
 
 class BodyInvalid(RequestError):
-    """The body is not JSON, or not a JSON object."""
+    """The body is not JSON, not a JSON object, or no list of the form it is sent as."""
 
     code = "body_invalid"
 

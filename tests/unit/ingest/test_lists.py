@@ -94,12 +94,12 @@ def test_what_cannot_be_read_is_told_with_its_line_and_the_next_is_read(
 @pytest.mark.parametrize(
     ("form", "text", "kind", "said"),
     [
-        (ListFormat.CSV, "", BodyInvalid, "empty"),
+        (ListFormat.CSV, "", FieldInvalid, "empty"),
         (ListFormat.CSV, "link,ref\n", FieldInvalid, "no column 'url'"),
         (ListFormat.CSV, "url,title\n", FieldInvalid, "'title' is no field"),
         (ListFormat.CSV, "url,metadata.\n", FieldInvalid, "'metadata.' is no field"),
         (ListFormat.CSV, "url,ref,url\n", FieldInvalid, "twice"),
-        (ListFormat.CSV, 'url,"ref\n', BodyInvalid, "no CSV"),
+        (ListFormat.CSV, 'url,"ref\n', FieldInvalid, "no CSV"),
         (ListFormat.CSV, 'url\n"' + "x\n" * 2 * MAX_ROW_BYTES, BodyInvalid, "longer than"),
         (
             ListFormat.CSV,
