@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from ingest.errors import RedisUnavailable
+from ingest.logs import get_logger
 
 # A task that waits for the dispatcher waits for a slot as well; whoever nudges first waits nothing.
 _PAUSE_S = 0.02
@@ -68,5 +68,9 @@ class Nudger:
         if not self._is_wanted:
             return
         self._is_wanted = False
-        with suppress(RedisUnavailable):
+        try:
             self._send()
+        except RedisUnavailable:
+            return
+        except Exception:  # noqa: BLE001 - a nudge that failed must not be the last one
+            get_logger(__name__).exception("nudge.broke")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from api.nudging import Nudger
 from ingest.errors import RedisUnavailable
 
@@ -45,7 +47,8 @@ def test_who_nudges_while_one_is_sent_is_heard_by_another() -> None:
     assert len(sent) == 2
 
 
-def test_a_nudge_that_redis_does_not_take_is_not_the_last() -> None:
+@pytest.mark.parametrize("error", [RedisUnavailable("Redis does not answer."), ValueError("odd")])
+def test_a_nudge_that_is_not_taken_is_not_the_last(error: Exception) -> None:
     tries: list[int] = []
     failed = threading.Event()
 
@@ -53,7 +56,7 @@ def test_a_nudge_that_redis_does_not_take_is_not_the_last() -> None:
         tries.append(1)
         if len(tries) == 1:
             failed.set()
-            raise RedisUnavailable("Redis does not answer.")
+            raise error
 
     nudger = Nudger(send, pause_s=0)
     nudger.nudge()
