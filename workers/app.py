@@ -60,7 +60,7 @@ def run_worker(settings: Settings) -> None:
     if not find_digests().can_resume:
         get_logger(__name__).warning("worker.cannot_resume")
     tools.leases.start()
-    jobs = _build_jobs(tools, worker)
+    jobs = _build_jobs(tools, worker, stopping)
     jobs.start()
 
     def hand_back(timeout_s: float) -> bool:
@@ -91,7 +91,7 @@ def run_worker(settings: Settings) -> None:
         tools.database.close()
 
 
-def _build_jobs(tools: Tools, worker: str) -> JobKeeper:
+def _build_jobs(tools: Tools, worker: str, stopping: Stopping) -> JobKeeper:
     # A door of its own: a list of ten thousand hosts would push the ingests' idle connections out.
     egress = Egress(tools.egress.policy, pool_size=4, most_hosts=8)
     database, settings, sealer = tools.database, tools.settings, tools.sealer
@@ -103,6 +103,7 @@ def _build_jobs(tools: Tools, worker: str) -> JobKeeper:
         settings,
         worker,
         {JobKind.LOAD: loader.load, JobKind.CHECK: checker.check},
+        is_stopping=stopping.is_set,
         at_end=egress.close,
     )
 

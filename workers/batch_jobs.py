@@ -58,6 +58,7 @@ class JobKeeper:
 
     Args:
         perform: does a job of each kind; what it raises is written down as the job's error.
+        is_stopping: whether nothing more is to be begun; what is held goes on until ``stop``.
         at_end: called when it has stopped.
         clock: seconds, never running backwards.
     """
@@ -69,6 +70,7 @@ class JobKeeper:
         settings: Settings,
         worker: str,
         perform: Mapping[JobKind, Callable[[HeldJob], None]],
+        is_stopping: Callable[[], bool] = lambda: False,
         at_end: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,6 +79,7 @@ class JobKeeper:
         self._settings = settings
         self._worker = worker
         self._perform = perform
+        self._is_stopping = is_stopping
         self._at_end = at_end
         self._clock = clock
         self._held: set[HeldJob] = set()
@@ -116,7 +119,7 @@ class JobKeeper:
     def beat(self) -> None:
         """Extend all leases once, and begin what there is room for."""
         self._extend()
-        while len(self._held) < MOST_JOBS and not self._stopped.is_set():
+        while len(self._held) < MOST_JOBS and not self._must_not_begin():
             asked = self._clock()
             with self._database.transaction() as connection:
                 job = batch_jobs.claim(
@@ -136,6 +139,9 @@ class JobKeeper:
                 with self._let_go:
                     self._held.discard(held)
                 raise
+
+    def _must_not_begin(self) -> bool:
+        return self._stopped.is_set() or self._is_stopping()
 
     def _list_wanted(self) -> Collection[JobKind]:
         with self._let_go:

@@ -369,3 +369,35 @@ def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_
         assert connection.execute(query).one() == (0, True)
     found = _read(records, project, batch_id)
     assert (found.status, found.error) == (BatchStatus.LOADING, None)
+
+
+def test_a_worker_that_was_told_to_stop_claims_no_list_and_keeps_the_one_it_reads(
+    records: Database, project: Project, signals: Signals, settings: Settings
+) -> None:
+    _order(records, project)
+    began, goes_on, stopping = threading.Event(), threading.Event(), threading.Event()
+
+    def load(held: HeldJob) -> None:
+        began.set()
+        assert goes_on.wait(10)
+        held.check()
+
+    keeper = JobKeeper(
+        records,
+        signals,
+        settings,
+        "worker-1",
+        {JobKind.LOAD: load, JobKind.CHECK: fail_test},
+        is_stopping=stopping.is_set,
+    )
+    keeper.beat()
+    assert began.wait(10)
+    stopping.set()
+    _order(records, project)
+    keeper.beat()
+
+    query = text("SELECT worker, lease_until > now() AS is_held FROM batch_jobs ORDER BY 1")
+    with records.transaction() as connection:
+        assert connection.execute(query).all() == [("worker-1", True), (None, None)]
+    goes_on.set()
+    assert keeper.stop(10)
