@@ -121,7 +121,7 @@ def test_bad_rows_are_told_and_the_rest_is_done(
          "field_invalid", "Line 3"),
         (Reply(body=b"url\nx\n", content_type="text/csv"), {}, "field_invalid", "No item of 1"),
         (Reply(body=b"url\n", content_type="text/csv"), {}, "field_invalid", "no items"),
-        (Reply(body=b"", content_type="text/csv"), {}, "body_invalid", "empty"),
+        (Reply(body=b"", content_type="text/csv"), {}, "field_invalid", "empty"),
         (Reply(body=b"link\nx\n", content_type="text/csv"), {}, "field_invalid", "'url'"),
         (Reply(body=b'{"items": [', content_type="application/json"), {}, "body_invalid",
          "The list is not valid JSON"),

@@ -177,8 +177,15 @@ def test_a_connections_server_that_forbids_is_told_by_its_name_alone(
 
 
 def test_no_signed_address_is_written_down_anywhere(
-    inner: LocalStack, api: Api, records: Database
+    inner: LocalStack,
+    api: Api,
+    records: Database,
+    long_video: bytes,
+    archive: S3ObjectStore,
+    name: str,
 ) -> None:
+    archive.put(name, long_video, HEADERS, overwrite=False)
+    ingest(api, f"s3://archive/{name}", name)
     logs = [
         (inner.home.logs / f"{role}.log").read_text()
         for role in ("api", "worker", "sender", "beat")
