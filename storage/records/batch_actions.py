@@ -23,7 +23,7 @@ from ingest.states import Status, find_sources
 from storage.records import decisions, names, outbox
 from storage.records.batch_loading import find_beginning
 from storage.records.batch_tables import batches
-from storage.records.names import TAKEN_OVER
+from storage.records.names import RESERVED
 from storage.records.tables import PROCESSING, tasks
 
 _NEXT = text(f"""
@@ -84,12 +84,7 @@ _RETRY = text(f"""
             CAST(:ids AS text[]), CAST(:event_ids AS text[]), CAST(:object_keys AS text[]),
             CAST(:overwrites AS boolean[])
         ) AS given (given_id, event_id, object_key, overwrites)
-    ), named AS (
-        INSERT INTO names (object_key, project_id, task_id)
-        SELECT object_key, :project_id, given_id FROM given WHERE object_key IS NOT NULL
-        ORDER BY object_key ON CONFLICT DO NOTHING
-        RETURNING task_id
-    ), {TAKEN_OVER.format(id="given_id")}, moved AS (
+    ), {RESERVED.format(id="given_id")}, moved AS (
         UPDATE tasks SET status = '{Status.PENDING}', updated = now(), finished = NULL,
             tries = 0, lost = 0, outage_since = NULL, next_attempt_at = NULL, woken = NULL,
             error = NULL

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from ingest.ids import Prefix, make_ids
 from ingest.model import IfExists, Order
-from storage.records.names import TAKEN_OVER
+from storage.records.names import RESERVED
 
 # As PostgreSQL calls the types of the columns. JSON goes as text: an array of it is read twice.
 _TYPES = {
@@ -34,14 +34,7 @@ _LOAD = text(f"""
             {", ".join(f"CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())},
             CAST(:object_key AS text[])
         ) AS given ({", ".join(_TYPES)}, object_key)
-    ), named AS (
-        INSERT INTO names (object_key, project_id, task_id)
-        SELECT object_key, :project_id, id FROM given WHERE object_key IS NOT NULL
-        -- In one order, so that two batches with the same names do not wait for each other.
-        ORDER BY object_key
-        ON CONFLICT DO NOTHING
-        RETURNING task_id
-    ), {TAKEN_OVER.format(id="id")}, made AS (
+    ), {RESERVED.format(id="id")}, made AS (
         INSERT INTO tasks ({_SAME}, {", ".join(_TYPES)})
         SELECT :project_id, 'ingest', :batch_id, :request_id,
             {", ".join(_TYPES).replace("metadata", "CAST(metadata AS jsonb)")}

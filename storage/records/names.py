@@ -31,14 +31,24 @@ _MOST_NUMBERS = 20_000
 # The condition under which a row of ``names`` may be taken over.
 MAY_BE_TAKEN_OVER = """names.next_task_id IS NULL AND NOT names.leaves
     AND EXISTS (SELECT FROM files WHERE files.task_id = names.task_id)"""
-# For a statement that has its tasks in a table `given`, and in a table `named` those whose names
-# were free; `had` are all that have theirs.
-TAKEN_OVER = f"""
-    taken_over AS (
+# For a statement that has its tasks in a table `given`: `had` are all that have their names then.
+# Of several that want one name the oldest has it, which of a list is the first.
+RESERVED = f"""
+    named AS (
+        INSERT INTO names (object_key, project_id, task_id)
+        SELECT object_key, :project_id, {{id}} FROM given WHERE object_key IS NOT NULL
+        -- In one order, so that two statements with the same names do not wait for each other.
+        ORDER BY object_key, {{id}}
+        ON CONFLICT DO NOTHING
+        RETURNING task_id
+    ), taken_over AS (
         UPDATE names SET next_task_id = wanted.task_id FROM (
-            SELECT names.object_key, given.{{id}} AS task_id
-            FROM given JOIN names USING (object_key)
-            WHERE given.overwrites AND names.project_id = :project_id AND {MAY_BE_TAKEN_OVER}
+            SELECT names.object_key, first.task_id
+            FROM (
+                SELECT object_key, min({{id}}) AS task_id FROM given WHERE overwrites
+                GROUP BY object_key
+            ) AS first JOIN names USING (object_key)
+            WHERE names.project_id = :project_id AND {MAY_BE_TAKEN_OVER}
             -- As with the names that are free.
             ORDER BY names.object_key FOR UPDATE OF names
         ) AS wanted

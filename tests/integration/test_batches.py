@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -563,6 +564,24 @@ def test_of_two_batches_with_the_same_names_one_has_them_all(
     assert sorted(taken) == [0, 300]
 
 
+def test_of_items_with_one_name_the_first_of_the_list_has_it(
+    records: Database, project: Project, take: Take
+) -> None:
+    names_in_order = random.Random(7).choices([f"{number}.jpg" for number in range(60)], k=900)
+    rows = [{**ROW, "filename": name} for name in names_in_order]
+    first_lines = sorted(
+        {name: line for line, name in reversed([*enumerate(names_in_order, 1)])}.values()
+    )
+
+    made = _list(records, project, take(rows))
+    assert [task.batch_line for task in made] == first_lines
+
+    for task in made:
+        assert complete_task(records, _claim(records, task))
+    again = take(rows, defaults={"if_exists": "overwrite"})
+    assert [task.batch_line for task in _list(records, project, again)] == first_lines
+
+
 def test_items_whose_names_are_taken_get_numbers_or_are_skipped(
     records: Database, project: Project, take: Take, make_task: MakeTask
 ) -> None:
@@ -572,8 +591,8 @@ def test_items_whose_names_are_taken_get_numbers_or_are_skipped(
     assert (renamed.total, renamed.rejected) == (700, 0)
     with records.transaction() as connection:
         query = select(tasks_table.c.filename).where(tasks_table.c.batch_id == renamed.id)
-        found = set(connection.execute(query).scalars())
-    assert found == {f"a-{number}.mp4" for number in range(1, 701)}
+        found = connection.execute(query.order_by(tasks_table.c.batch_line)).scalars().all()
+    assert found == [f"a-{number}.mp4" for number in range(1, 701)]
     skipped = take([named, {**named, "filename": "b.mp4"}, {**named, "if_exists": "error"}],
                    defaults={"if_exists": "skip"})  # fmt: skip
     assert [task.batch_line for task in _list(records, project, skipped)] == [2]
