@@ -34,8 +34,9 @@ IDLE_TIMEOUT_MS = 5_000
 _PING_LIMIT_S = 2.0
 _STATEMENT_LIMIT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 _USED = "used"
-# query_canceled (by statement_timeout) and lock_not_available.
-_LATE = frozenset({"57014", "55P03"})
+# query_canceled (by statement_timeout), lock_not_available, and deadlock_detected: who came second
+# to what it needs, and can come again.
+_LATE = frozenset({"57014", "55P03", "40P01"})
 # idle_in_transaction_session_timeout.
 _ENDED_IDLE = "25P03"
 # undefined_table and undefined_column.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -333,6 +334,27 @@ def test_one_that_broke_under_a_question_takes_the_trust_from_all(records_url: s
         assert ask_one(connection, b"SELECT 1 AS one", {}).one == 1
     for it in (database, killer):
         it.close()
+
+
+def test_of_two_transactions_that_wait_for_each_other_one_is_told_to_come_again(
+    records: Database,
+) -> None:
+    both_hold_one = threading.Barrier(2)
+    lock = text("SELECT pg_advisory_xact_lock(:number)")
+
+    def take(first: int, second: int) -> str:
+        try:
+            with records.transaction() as connection:
+                connection.execute(lock, {"number": first})
+                both_hold_one.wait(10)
+                connection.execute(lock, {"number": second})
+        except DatabaseUnavailable as error:
+            return error.message
+        return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(take, (1, 2), (2, 1)))
+    assert sorted(outcomes) == ["PostgreSQL did not get to it in time.", "done"]
 
 
 def test_a_question_without_an_answer_has_none(connection: Connection) -> None:
