@@ -25,7 +25,7 @@ from ingest.errors import (
     IngestError,
     RequestError,
 )
-from ingest.ids import Prefix, make_id
+from ingest.ids import Prefix, make_id, make_ids
 from ingest.list_rows import ListRow
 from ingest.model import IfExists, Project
 from ingest.naming import make_key
@@ -209,9 +209,17 @@ class Intake:
         if not self._signs and any(row.order.webhook_url for row in waiting):
             self._ensure_secret()
             self._signs = True
+        # Kept by those that get another name: by its ids a batch is in the order of its list.
+        ids = make_ids(Prefix.TASK, len(waiting))
+        id_by_line = dict(zip((row.line for row in waiting), ids, strict=True))
         for _ in range(_MOST_NAMES):
             taken = batch_loading.load(
-                self._connection, self._project.id, self._taken.batch_id, self._request_id, waiting
+                self._connection,
+                self._project.id,
+                self._taken.batch_id,
+                self._request_id,
+                waiting,
+                id_by_line,
             )
             self._taken.total += len(waiting) - len(taken)
             if self._note is not None:

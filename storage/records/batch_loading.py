@@ -1,14 +1,14 @@
 """The tasks of a batch, written down by the thousand.
 
 Invariants: a name is reserved by the statement that makes its task, so two tasks never race for it;
-ids are made in the order of the list, so a batch by id is a batch by line. ``task.created`` is told
+ids are in the order of the list, so a batch by id is a batch by line. ``task.created`` is told
 of no task of a batch: ``batch.created`` tells how many there are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,14 +70,18 @@ def load(
     batch_id: str,
     request_id: str,
     rows: Sequence[PlannedTask],
+    id_by_line: Mapping[int, str],
 ) -> Set[int]:
     """Make tasks of a batch, and reserve their names.
+
+    Args:
+        id_by_line: what the task of each line is to be called.
 
     Returns:
         The lines of those whose name is taken, which were not made.
     """
     given = {
-        **_gather(rows),
+        **_gather(rows, id_by_line),
         "project_id": project_id,
         "batch_id": batch_id,
         "request_id": request_id,
@@ -85,11 +89,13 @@ def load(
     return frozenset(connection.execute(_LOAD, given).scalars())
 
 
-def _gather(rows: Sequence[PlannedTask]) -> dict[str, Sequence[object] | None]:
+def _gather(
+    rows: Sequence[PlannedTask], id_by_line: Mapping[int, str]
+) -> dict[str, Sequence[object] | None]:
     """Return what the columns hold; None of one that holds nothing."""
     count = len(rows)
     columns: dict[str, Sequence[object]] = {
-        "id": make_ids(Prefix.TASK, count),
+        "id": [id_by_line[row.line] for row in rows],
         "file_id": make_ids(Prefix.FILE, count),
         "media_id": [
             row.order.media_id or new

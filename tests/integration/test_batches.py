@@ -599,6 +599,16 @@ def test_items_whose_names_are_taken_get_numbers_or_are_skipped(
     assert ["skipped" in one.error.message for one in skipped.rejects] == [True, False]
 
 
+def test_items_that_get_another_name_stay_where_they_are_in_the_list(
+    records: Database, project: Project, take: Take
+) -> None:
+    rows = [{**ROW, "filename": name, "if_exists": "rename"} for name in ("a", "b", "a", "c", "b")]
+    batch = take(rows)
+    tasks = _list(records, project, batch)
+    assert [task.batch_line for task in tasks] == [1, 2, 3, 4, 5]
+    assert [task.order.filename for task in tasks] == ["a", "b", "a-1", "c", "b-1"]
+
+
 def test_a_list_of_which_all_is_there_is_over_at_once(
     records: Database, project: Project, take: Take, make_task: MakeTask
 ) -> None:

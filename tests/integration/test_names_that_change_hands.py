@@ -119,7 +119,8 @@ def test_a_row_of_a_batch_that_is_loaded_while_the_file_is_deleted_has_the_name(
     row = PlannedTask(1, ORDER, "source.invalid", None, 5, KEY, IfExists.OVERWRITE)
     with ThreadPoolExecutor(1) as pool:
         with records.transaction() as connection:
-            taken = batch_loading.load(connection, project.id, batch_id, "req_tests", [row])
+            ids = {row.line: make_id(Prefix.TASK)}
+            taken = batch_loading.load(connection, project.id, batch_id, "req_tests", [row], ids)
             assert not taken
             removed = pool.submit(_remove, records, file)
             wait_for_waiter()
