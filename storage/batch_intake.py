@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, text
@@ -130,6 +131,8 @@ class Intake:
             self._add(row)
         self._load()
         taken = self._taken
+        # A name that is taken is found out later than what is wrong in the rows behind it.
+        taken.rejects.sort(key=attrgetter("line"))
         if not taken.total and not self._has_skipped:
             raise self._say_that_nothing_is_left(count)
         if self._options.dry_run:

@@ -274,6 +274,14 @@ def test_a_dry_run_tells_what_would_be_and_makes_nothing(
         assert connection.execute(text("SELECT count(*) FROM tasks")).scalar_one() == 0
 
 
+def test_what_cannot_be_taken_is_told_in_the_order_of_the_list(
+    records: Database, settings: Settings, project: Project
+) -> None:
+    rows = [{**ROW, "filename": "a"}, {**ROW, "filename": "a"}, {"url": "x"}, ROW]
+    taken = _take(records, settings, project, rows, dry_run=True)
+    assert [one.line for one in taken.rejects] == [2, 3]
+
+
 def test_no_item_lies_in_the_place_of_another_project(
     records: Database, settings: Settings
 ) -> None:
