@@ -277,7 +277,8 @@ def test_a_dry_run_tells_what_would_be_and_makes_nothing(
 def test_what_cannot_be_taken_is_told_in_the_order_of_the_list(
     records: Database, settings: Settings, project: Project
 ) -> None:
-    rows = [{**ROW, "filename": "a"}, {**ROW, "filename": "a"}, {"url": "x"}, ROW]
+    named: dict[str, object] = {**ROW, "filename": "a"}
+    rows: list[dict[str, object]] = [named, named, {"url": "x"}, ROW]
     taken = _take(records, settings, project, rows, dry_run=True)
     assert [one.line for one in taken.rejects] == [2, 3]
 
