@@ -8,6 +8,7 @@ process builds its own app after the fork, so no connection is shared.
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Protocol
 
@@ -30,6 +31,9 @@ class _Child(Protocol):
 
 
 keep_little()
+# Each thread that waits for the interpreter's lock wakes up to ask for it this often, and answering
+# a request takes less: the usual 5 ms cost a tenth of what a request takes.
+sys.setswitchinterval(0.01)
 _settings = load_settings()
 configure_logging(_settings.log_level, _settings.log_format)
 
