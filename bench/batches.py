@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.wire import HOST
 from cli.local import LocalStack
 from ingest.environ import load_settings
 from storage.records.database import Database
+from tests.support.meter import read_cpu_s
 
 _LISTED = 100_000
 _PICTURES = 10_000
@@ -109,14 +110,7 @@ class _Client:
 
     def read_cpu_s(self) -> float:
         """Return the CPU time that this process and those of the stack have taken."""
-        taken_s = time.process_time()
-        for pid in self.stack.processes.values():
-            top = psutil.Process(pid)
-            for one in (top, *top.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    times = one.cpu_times()
-                    taken_s += times.user + times.system
-        return taken_s
+        return time.process_time() + sum(map(read_cpu_s, self.stack.processes.values()))
 
     @staticmethod
     def _read(answer: requests.Response) -> Any:

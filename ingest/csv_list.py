@@ -43,8 +43,7 @@ def read_csv(lines: Lines) -> Iterator[ListRow]:
     """
     header = lines.read()
     if header is None:
-        message = "The list is empty; its first line names the fields."
-        raise FieldInvalid(message, param="url")
+        raise FieldInvalid("The list is empty; its first line names the fields.", param="url")
     delimiter = next((one for one in _DELIMITERS if one in header), ",")
     try:
         names = _check_names(next(csv.reader([header], delimiter=delimiter, strict=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from storage.signals import Signals
 from workers.batch_jobs import HeldJob, JobKeeper
 from workers.sweep import Sweeper
 
+MakeKeeper = Callable[..., JobKeeper]
 URL = "https://lists.invalid/list.csv"
 
 
@@ -343,8 +345,21 @@ def fail_test(held: HeldJob) -> None:
     raise AssertionError(held)
 
 
+@pytest.fixture
+def make_keeper(records: Database, signals: Signals, settings: Settings) -> MakeKeeper:
+    """Makes a keeper of jobs that loads lists in a way of one's own, and checks no sources."""
+
+    def make(
+        load: Callable[[HeldJob], None], is_stopping: Callable[[], bool] = lambda: False
+    ) -> JobKeeper:
+        perform = {JobKind.LOAD: load, JobKind.CHECK: fail_test}
+        return JobKeeper(records, signals, settings, "worker-1", perform, is_stopping)
+
+    return make
+
+
 def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_try(
-    records: Database, project: Project, signals: Signals, settings: Settings
+    records: Database, project: Project, make_keeper: MakeKeeper
 ) -> None:
     batch_id = _order(records, project)
     tried = threading.Event()
@@ -353,13 +368,7 @@ def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_
         tried.set()
         raise DatabaseUnavailable("PostgreSQL did not get to it in time.")
 
-    keeper = JobKeeper(
-        records,
-        signals,
-        settings,
-        "worker-1",
-        {JobKind.LOAD: find_locked, JobKind.CHECK: fail_test},
-    )
+    keeper = make_keeper(find_locked)
     keeper.beat()
     assert tried.wait(10)
     assert keeper.stop(10)
@@ -372,7 +381,7 @@ def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_
 
 
 def test_a_worker_that_was_told_to_stop_claims_no_list_and_keeps_the_one_it_reads(
-    records: Database, project: Project, signals: Signals, settings: Settings
+    records: Database, project: Project, make_keeper: MakeKeeper
 ) -> None:
     _order(records, project)
     began, goes_on, stopping = threading.Event(), threading.Event(), threading.Event()
@@ -382,14 +391,7 @@ def test_a_worker_that_was_told_to_stop_claims_no_list_and_keeps_the_one_it_read
         assert goes_on.wait(10)
         held.check()
 
-    keeper = JobKeeper(
-        records,
-        signals,
-        settings,
-        "worker-1",
-        {JobKind.LOAD: load, JobKind.CHECK: fail_test},
-        is_stopping=stopping.is_set,
-    )
+    keeper = make_keeper(load, stopping.is_set)
     keeper.beat()
     assert began.wait(10)
     stopping.set()
