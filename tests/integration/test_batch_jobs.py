@@ -22,6 +22,7 @@ from storage.records.batch_checks import CheckAnswer, CheckRow
 from storage.records.batch_tables import batch_sources
 from storage.records.database import Database
 from storage.signals import Signals
+from tests.support.waiting import wait_until
 from workers.batch_jobs import HeldJob, JobKeeper
 from workers.sweep import Sweeper
 
@@ -369,13 +370,19 @@ def test_a_list_whose_names_another_list_is_reserving_waits_for_it_and_loses_no_
         raise DatabaseUnavailable("PostgreSQL did not get to it in time.")
 
     keeper = make_keeper(find_locked)
+    query = text("SELECT tries, next_attempt_at > now() AS waits FROM batch_jobs")
+
+    def read_job() -> tuple[int, bool]:
+        with records.transaction() as connection:
+            tries, waits = connection.execute(query).one()
+        return tries, waits
+
     keeper.beat()
     assert tried.wait(10)
+    # Stopped before, the keeper would hand the job back in place of putting it off.
+    wait_until(lambda: read_job()[1], "the job to be put off")
     assert keeper.stop(10)
-
-    with records.transaction() as connection:
-        query = text("SELECT tries, next_attempt_at > now() AS waits FROM batch_jobs")
-        assert connection.execute(query).one() == (0, True)
+    assert read_job() == (0, True)
     found = _read(records, project, batch_id)
     assert (found.status, found.error) == (BatchStatus.LOADING, None)
 
