@@ -43,10 +43,9 @@ def build_object(
         data: the object.
         path: where it can be read again, from the API's root.
     """
-    shown = body = _write(data.model_dump(mode="json"))
+    shown = body = _show(data)
     if not speaks_bare():
-        meta, links = _write(_meta("object")), _write({"self": make_link(path)})
-        body = f'{{"meta":{meta},"data":{shown},"links":{links}}}'
+        body = _wrap(_meta("object"), shown, {"self": make_link(path)})
     return _tag(_answer(body, status, headers), shown)
 
 
@@ -61,7 +60,7 @@ def build_list(
         window: what was asked for; a cursor in it makes the links go on by cursor.
         ids: the ids of the items, which are the cursors of the pages beside this one.
     """
-    shown = [item.model_dump(mode="json") for item in items]
+    shown = f"[{','.join(map(_show, items))}]"
     pages = max(1, -(-page.total // page.limit))
     if window.after is None and window.before is None:
         links = _link_by_page(page, pages)
@@ -70,11 +69,11 @@ def build_list(
     counts = {"total": page.total, "page": page.page, "limit": page.limit, "pages": pages}
     if speaks_bare():
         link = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items() if url)
-        answer = _answer(_write(shown), 200, {"Link": link, "X-Total": str(page.total)})
+        answer = _answer(shown, 200, {"Link": link, "X-Total": str(page.total)})
     else:
-        body = {"meta": _meta("list") | counts, "data": shown, "links": links}
-        answer = _answer(_write(body), 200, None)
-    return _tag(answer, _write([shown, counts, links]))
+        body = _wrap(_meta("list") | counts, shown, links)
+        answer = _answer(body, 200, None)
+    return _tag(answer, shown + _write([counts, links]))
 
 
 def build_error(error: Mapping[str, object], status: int, headers: Mapping[str, str]) -> Response:
@@ -129,8 +128,16 @@ def _meta(kind: str) -> dict[str, object]:
     return {"id": g.request_id, "type": kind}
 
 
+def _wrap(meta: object, shown: str, links: object) -> str:
+    return f'{{"meta":{_write(meta)},"data":{shown},"links":{_write(links)}}}'
+
+
+def _show(data: BaseModel) -> str:
+    """Return an object as JSON, once: it goes into the answer and into its validator."""
+    return data.model_dump_json(ensure_ascii=True)
+
+
 def _write(value: object) -> str:
-    """Return JSON; of an object once, which goes into the answer and into its validator."""
     return _JSON.encode(value)
 
 

@@ -91,6 +91,8 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=CONNECT_TIMEOUT_S,
             pool_recycle=1800,
+            # Of more connections than are needed, each would lie idle long enough to be pinged.
+            pool_use_lifo=True,
             hide_parameters=True,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,

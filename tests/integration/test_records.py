@@ -18,6 +18,7 @@ from sqlalchemy import Connection, create_engine, delete, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 
 from ingest.access import USUAL_SCOPES, Access
+from ingest.config import Settings
 from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
 from ingest.model import Limits, Project, TriedTask
@@ -437,3 +438,20 @@ def test_a_mistake_of_our_own_is_not_taken_for_an_outage(connection: Connection)
     with pytest.raises(IntegrityError), connection.begin_nested():
         connection.execute(text("INSERT INTO projects SELECT * FROM projects"))
     assert projects.ensure_project(connection, "tests", "prefix") == project
+
+
+def test_of_the_connections_that_are_free_the_one_used_last_is_taken(settings: Settings) -> None:
+    database = Database(settings.sqlalchemy_url, pool_size=2)
+
+    def read_pid(connection: Connection) -> int:
+        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    try:
+        with database.look() as first, database.look() as second:
+            assert read_pid(first) != read_pid(second)
+            last = read_pid(first)
+        for _ in range(3):
+            with database.look() as connection:
+                assert read_pid(connection) == last
+    finally:
+        database.close()

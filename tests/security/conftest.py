@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -15,7 +16,13 @@ from cli.local import LocalStack
 from tests.support.api import Api
 from tests.support.tasks import create_task, wait_for_end
 
+_HERE = Path(__file__).parent
 _COUNT = 4
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with these: one of them is the longest of all, and keeps one process busy alone."""
+    items.sort(key=lambda item: item.path.parent != _HERE)
 
 
 @dataclass(frozen=True, slots=True)

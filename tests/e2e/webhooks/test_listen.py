@@ -52,9 +52,11 @@ def test_what_happens_from_now_on_is_printed_and_forwarded_signed(
         task = wait_for_end(owner, create_task(owner, picture_url, ref="now"))
         (told,) = inbox.wait_for("task.completed")
         (line,) = wait_until(read_lines, "a line")
+        # Said when the receiver's answer is there, and so after the receiver has what it was sent.
+        said = f"{told.id} -> 204"
+        wait_until(lambda: said in (tmp_path / "said").read_text(), "what was answered")
     assert told.data == task
     assert json.loads(line) == told.payload
-    assert f"{told.id} -> 204" in (tmp_path / "said").read_text()
 
 
 def test_who_receives_nothing_is_told_and_listening_goes_on(
