@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.batches import measure_batches, measure_requests
+from bench.batches import measure_batches
 from bench.bed import Bed
 from bench.ceiling import measure_ceiling
 from bench.large import measure_gib, measure_medium
 from bench.latency import measure_latency
 from bench.machine import describe_machine, describe_versions, tell_speed
+from bench.many_requests import measure_requests
 from bench.media import Media
 from bench.memory import measure_memory
 from bench.service import measure_service

@@ -1,37 +1,29 @@
-"""Lists of many URLs, and the API under many connections: what is asked of it, and how deep."""
+"""Lists of many URLs, and a page deep in a million tasks."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psutil
-import requests
 from sqlalchemy import text
 
+from bench.api_client import Client
 from bench.bed import Bed
-from bench.requests_load import measure_rate, write_request
 from bench.table import Bounds, Judged, Line
 from bench.wire import HOST
 from cli.local import LocalStack
 from ingest.environ import load_settings
 from storage.records.database import Database
-from tests.support.meter import read_cpu_s
 
 _LISTED = 100_000
 _PICTURES = 10_000
 _PICTURE_BYTES = 20 * 1024
-# Many short rounds: what this machine gives changes by the half minute.
-_CONNECTIONS, _LOAD_S, _LOADS = 64, 4.0, 12
 _DEEP_TASKS, _DEEP_PAGE, _LIMIT = 1_000_000, 1000, 20
 _LOOKS = 15
 _ROUNDS = 3
-_TIMEOUT_S = 120.0
 _PATIENCE_S = 600.0
 _POLL_S = 0.25
 # Where nothing answers: what is measured is the asking.
@@ -53,7 +45,7 @@ def measure_batches(bed: Bed) -> list[Line]:
         bed.open_source(jpeg_bytes=_PICTURE_BYTES) as source,
         LocalStack(bed.folder / "batches", allow_addresses=[f"{HOST}:{source.port}"]) as stack,
     ):
-        client = _Client(stack)
+        client = Client(stack)
         rounds = bed.pick_rounds(_ROUNDS)
         lines = _measure_pictures(bed, client, source.url)
         lines += _measure_list(client, rounds)
@@ -61,64 +53,7 @@ def measure_batches(bed: Bed) -> list[Line]:
     return lines
 
 
-def measure_requests(bed: Bed) -> list[Line]:
-    """Measure requests over 64 connections."""
-    # On a stack of its own: PostgreSQL cleans up behind a million rows for minutes.
-    with LocalStack(bed.folder / "requests") as stack:
-        return _measure_requests(_Client(stack), bed.pick_rounds(_LOADS))
-
-
-class _Client:
-    """The API, as somebody with a key uses it, and its processes from outside."""
-
-    def __init__(self, stack: LocalStack) -> None:
-        self.stack = stack
-        self.host, _, port = stack.api_url.removeprefix("http://").partition(":")
-        self.port = int(port)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers["Authorization"] = f"Bearer {stack.api_key}"
-
-    def get(self, path: str) -> Any:  # JSON
-        """Return the data of an answer."""
-        return self._read(self._session.get(self.stack.api_url + path, timeout=_TIMEOUT_S))
-
-    def post(self, path: str, body: bytes = b"", content_type: str = "application/json") -> Any:
-        """Send a body; return the data of the answer."""
-        headers = {"Content-Type": content_type} if body else {}
-        url = self.stack.api_url + path
-        return self._read(self._session.post(url, data=body, headers=headers, timeout=_TIMEOUT_S))
-
-    def end_batch(self, batch_id: str) -> Any:
-        """Wait until all tasks of a batch have ended; return it.
-
-        Raises:
-            RuntimeError: they did not.
-        """
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            batch = self.get(f"/batches/{batch_id}")
-            if batch["finished"] is not None:
-                return batch
-            time.sleep(_POLL_S)
-        raise RuntimeError(f"the batch did not end in {_PATIENCE_S:g} s")
-
-    def list_processes(self) -> list[int]:
-        """Return the API's processes."""
-        parent = psutil.Process(self.stack.processes["api"])
-        return [parent.pid, *(child.pid for child in parent.children())]
-
-    def read_cpu_s(self) -> float:
-        """Return the CPU time that this process and those of the stack have taken."""
-        return time.process_time() + sum(map(read_cpu_s, self.stack.processes.values()))
-
-    @staticmethod
-    def _read(answer: requests.Response) -> Any:
-        answer.raise_for_status()
-        return answer.json()["data"]
-
-
-def _measure_pictures(bed: Bed, client: _Client, source_url: str) -> list[Line]:
+def _measure_pictures(bed: Bed, client: Client, source_url: str) -> list[Line]:
     urls = [f"{source_url}/jpeg/{number}.jpg" for number in range(_PICTURES)]
     warm = client.post("/batches", "\n".join(urls[:200]).encode(), "text/plain")
     client.end_batch(warm["id"])
@@ -131,7 +66,7 @@ def _measure_pictures(bed: Bed, client: _Client, source_url: str) -> list[Line]:
     return [Line("10,000 x 20 KiB jpeg, one batch", "files/s", [batch["rate"]], bounds=bounds)]
 
 
-def _measure_list(client: _Client, rounds: int) -> list[Line]:
+def _measure_list(client: Client, rounds: int) -> list[Line]:
     rows = (f"{_NOWHERE}/{at:06}/video.mp4?t={at},ref-{at},archive/2026" for at in range(_LISTED))
     body = "\n".join(["url,ref,folder", *rows]).encode()
     times: list[float] = []
@@ -168,36 +103,7 @@ def _read_peak(process: int) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def _measure_requests(client: _Client, rounds: int) -> list[Line]:
-    order = json.dumps({"kind": "ingest", "url": f"{_NOWHERE}/a.mp4"}).encode()
-    task = client.post("/tasks", order)
-    client.post(f"/tasks/{task['id']}/cancel")
-    key = client.stack.api_key
-    look = write_request("GET", f"/tasks/{task['id']}", key)
-    make = write_request("POST", "/tasks", key, order)
-    lines: list[Line] = []
-    for name, request, floor, goal in (
-        ("GET /tasks/{id}", look, 1000, 3000),
-        ("POST /tasks", make, 500, 1500),
-    ):
-        loads = [_load(client, request) for _ in range(rounds)]
-        lines += [
-            Line(f"{name}, {_CONNECTIONS} connections", "requests/s", [rate for rate, _ in loads],
-                 bounds=Bounds(Judged.OURS_AT_LEAST, floor, goal)),
-            Line(f"{name}, client and all servers", "CPU ms", [cpu_ms for _, cpu_ms in loads]),
-        ]  # fmt: skip
-    return lines
-
-
-def _load(client: _Client, request: bytes) -> tuple[float, float]:
-    """Return how many answers a second come, and how much CPU each of them takes."""
-    cpu_s, began = client.read_cpu_s(), time.perf_counter()
-    rate = measure_rate(client.host, client.port, request, _CONNECTIONS, _LOAD_S)
-    count = rate * (time.perf_counter() - began)
-    return rate, 1000 * (client.read_cpu_s() - cpu_s) / count
-
-
-def _measure_depth(bed: Bed, client: _Client) -> list[Line]:
+def _measure_depth(bed: Bed, client: Client) -> list[Line]:
     database = Database(load_settings(client.stack.environ).sqlalchemy_url)
     project_id = client.get("/project")["id"]
     for first in range(0, _DEEP_TASKS, _MADE_AT_ONCE):

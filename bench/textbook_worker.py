@@ -22,7 +22,8 @@ from bench.textbook import INGEST
 _POLL_S = 0.05
 _READY_S = 60.0
 _PATIENCE_S = 300.0
-_BROKER_DATABASE, _RESULT_DATABASE = 1, 2
+# Headrace's own is 0.
+BROKER_DATABASE, _RESULT_DATABASE = 1, 2
 
 
 class TextbookWorker:
@@ -37,8 +38,8 @@ class TextbookWorker:
 
     def __init__(self, environ: Mapping[str, str], pool: str, concurrency: int, log: Path) -> None:
         redis_url = environ["HEADRACE_REDIS_URL"]
-        broker = _choose_database(redis_url, _BROKER_DATABASE)
-        backend = _choose_database(redis_url, _RESULT_DATABASE)
+        broker = choose_database(redis_url, BROKER_DATABASE)
+        backend = choose_database(redis_url, _RESULT_DATABASE)
         self._environ = {
             **os.environ,
             "TEXTBOOK_BROKER": broker,
@@ -109,5 +110,6 @@ def _read_end(order: AsyncResult[object]) -> datetime:
     return done if done.tzinfo is not None else done.replace(tzinfo=UTC)
 
 
-def _choose_database(redis_url: str, number: int) -> str:
+def choose_database(redis_url: str, number: int) -> str:
+    """Return the URL of another database of the same Redis."""
     return urlunsplit(urlsplit(redis_url)._replace(path=f"/{number}"))
