@@ -42,7 +42,7 @@ chaos: $(INSTALLED) ## Break everything on purpose and print what held (42 min)
 security: $(INSTALLED) ## Attack everything and print what held (5 min)
 	@$(BIN)/python -m pytest -m security --security-full
 
-bench: $(INSTALLED) ## Measure beside rclone and others, and print a table (20 min)
+bench: $(INSTALLED) ## Measure beside rclone and others, and print a table (22 min)
 	@exec $(BIN)/python -m bench $${ONLY:+--only "$$ONLY"} $${ROUNDS:+--rounds "$$ROUNDS"} \
 		$${JSON:+--json "$$JSON"}
 
