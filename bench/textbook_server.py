@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import requests
 from redis import Redis
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from bench.textbook_worker import BROKER_DATABASE, choose_database
 from bench.wire import HOST
 from ingest.environ import load_settings
 
+_READY_S = 60.0
 _PROJECT_ID = "prj_textbook"
 
 
@@ -70,6 +72,11 @@ class TextbookApi:
                 stdout=log,
                 stderr=log,
             )
+        try:
+            self._wait_until_up()
+        except requests.RequestException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,6 +89,14 @@ class TextbookApi:
     def pid(self) -> int:
         """The process that has the others as children."""
         return self._process.pid
+
+    def _wait_until_up(self) -> None:
+        # Its socket takes connections already, and its app answers when it is there.
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers["Authorization"] = f"Bearer {self.key}"
+            url = f"http://{HOST}:{self.port}/tasks/{self.task_id}"
+            session.get(url, timeout=_READY_S).raise_for_status()
 
     def _prepare(self) -> None:
         engine = create_engine(self._database_url)
