@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,8 @@ def main() -> None:
     """Measure what the arguments name, all rows by default."""
     if sys.platform != "linux":
         sys.exit("The benchmark measures with means that only Linux has.")
+    # Ended from outside, it takes its servers along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", metavar="NAME[,NAME]", help=f"some of: {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, help="how often each peer is measured")
