@@ -10,6 +10,8 @@ import requests
 
 from cli.local import LocalStack
 
+# Where nothing answers: what is measured is the asking.
+NOWHERE = "https://nowhere.invalid"
 _TIMEOUT_S = 120.0
 _PATIENCE_S = 600.0
 _POLL_S = 0.25

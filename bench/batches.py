@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from bench.api_client import Client
+from bench.api_client import NOWHERE, Client
 from bench.bed import Bed
 from bench.table import Bounds, Judged, Line
 from bench.wire import HOST
@@ -24,10 +24,6 @@ _PICTURE_BYTES = 20 * 1024
 _DEEP_TASKS, _DEEP_PAGE, _LIMIT = 1_000_000, 1000, 20
 _LOOKS = 15
 _ROUNDS = 3
-_PATIENCE_S = 600.0
-_POLL_S = 0.25
-# Where nothing answers: what is measured is the asking.
-_NOWHERE = "https://nowhere.invalid"
 _MAKE_MANY = text("""
     INSERT INTO tasks (id, project_id, kind, url, file_id, media_id, source_host, max_attempts,
         request_id, status, finished)
@@ -67,7 +63,7 @@ def _measure_pictures(bed: Bed, client: Client, source_url: str) -> list[Line]:
 
 
 def _measure_list(client: Client, rounds: int) -> list[Line]:
-    rows = (f"{_NOWHERE}/{at:06}/video.mp4?t={at},ref-{at},archive/2026" for at in range(_LISTED))
+    rows = (f"{NOWHERE}/{at:06}/video.mp4?t={at},ref-{at},archive/2026" for at in range(_LISTED))
     body = "\n".join(["url,ref,folder", *rows]).encode()
     times: list[float] = []
     grown: list[float] = []

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy import text
 
-from bench.api_client import Client
+from bench.api_client import NOWHERE, Client
 from bench.bed import Bed
 from bench.requests_load import measure_rate, write_request
 from bench.rounds import interleave
@@ -25,8 +25,7 @@ from tests.support.meter import read_cpu_s
 
 # Many short rounds: what a shared machine gives changes by the half minute.
 _CONNECTIONS, _LOAD_S, _LOADS = 64, 4.0, 12
-# Where nothing answers: what is measured is the asking.
-_ORDER = json.dumps({"kind": "ingest", "url": "https://nowhere.invalid/a.mp4"}).encode()
+_ORDER = json.dumps({"kind": "ingest", "url": f"{NOWHERE}/a.mp4"}).encode()
 # What a round has ordered would be worked on beside the next one.
 _DROP = text("UPDATE tasks SET status = 'cancelled', finished = now() WHERE status = 'pending'")
 _TEXTBOOK = "textbook Flask and SQLAlchemy"

@@ -74,7 +74,7 @@ class TextbookApi:
             )
         try:
             self._wait_until_up()
-        except requests.RequestException:
+        except BaseException:
             self.__exit__()
             raise
         return self
