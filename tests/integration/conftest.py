@@ -19,6 +19,7 @@ from storage.records.tables import metadata
 from storage.signals import Signals
 from tests.integration.examples import Claim, MakeTask, find_spare_redis
 from tests.support.origin import Origin
+from tests.support.waiting import await_next_millisecond
 from workers.egress import Egress, Policy
 
 
@@ -90,7 +91,7 @@ def project(records: Database) -> Project:
 
 @pytest.fixture
 def make_task(records: Database, project: Project) -> MakeTask:
-    """Makes a pending task, named if a filename is given."""
+    """Makes a pending task, named if a filename is given; later ones have higher ids."""
 
     def make(
         filename: str | None = None,
@@ -100,6 +101,7 @@ def make_task(records: Database, project: Project) -> MakeTask:
         woken: bool = False,
     ) -> Task:
         order = Order(url, "folder", filename, None, None, None, None)
+        await_next_millisecond()
         with records.transaction() as connection:
             return tasks.create(
                 connection,

@@ -15,6 +15,7 @@ from storage.records import projects, tasks, turns, wakeups
 from storage.records.database import Database
 from storage.records.tables import tasks as table
 from tests.integration.examples import Claim, MakeTask
+from tests.support.waiting import await_next_millisecond
 
 Wish = Callable[..., str]
 
@@ -28,7 +29,7 @@ def others(records: Database) -> list[Project]:
 
 @pytest.fixture
 def wish(records: Database, project: Project) -> Wish:
-    """Makes a ready task; returns its id."""
+    """Makes a ready task; returns its id, higher than those before."""
 
     def make(
         host: str = "source.invalid",
@@ -38,6 +39,7 @@ def wish(records: Database, project: Project) -> Wish:
         expires: datetime | None = None,
     ) -> str:
         order = Order(f"http://{host}/a", None, None, None, None, None, None, priority=priority)
+        await_next_millisecond()
         with records.transaction() as connection:
             return tasks.create(
                 connection,

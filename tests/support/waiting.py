@@ -32,3 +32,16 @@ def wait_until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(pause_s)
+
+
+def await_next_millisecond() -> None:
+    """Return in a later millisecond: ids made from then on sort behind those there are.
+
+    Within one millisecond ids have no order (:mod:`ingest.ids`).
+    """
+    now_ms = _read_ms()
+    wait_until(lambda: _read_ms() > now_ms, "the next millisecond", pause_s=0.0002)
+
+
+def _read_ms() -> int:
+    return time.time_ns() // 1_000_000
