@@ -1,6 +1,6 @@
 """The way to the workers: a wake-up where nobody waits before it, else a nudge to the dispatcher.
 
-The only user of Celery in the API. What is lost here costs a little time and nothing else.
+What is lost here costs a little time and nothing else.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 
-from celery import Celery
-from celery.exceptions import OperationalError
-from redis.exceptions import RedisError
-
 from api.nudging import Nudger
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.logs import get_logger
 from storage.signals import INGEST_QUEUE, Signals
+from storage.wakes import RUN, wake
 
-_RUN = "ingest.run"
 # For how long a queue without room is not asked again. Who comes meanwhile is the dispatcher's,
 # which is told, and has more than that much work in front of it.
 _TAKEN_S = 0.02
@@ -53,17 +49,6 @@ class WakeQueue:
         self._taken_until = -math.inf
         # Half of the smallest window there is: the rest is the dispatcher's, who knows the order.
         self._few = settings.dispatch_window * settings.worker_slots / 2
-        self._app = Celery(
-            "headrace", broker=settings.redis_url.get_secret_value(), set_as_current=False
-        )
-        self._app.conf.update(
-            task_ignore_result=True,
-            broker_transport_options={
-                "socket_connect_timeout": 1,
-                "socket_timeout": 2,
-                "socket_keepalive": True,
-            },
-        )
 
     def look(self) -> Room:
         """Return whether there is room; asked before a transaction, so that none waits for Redis.
@@ -94,15 +79,12 @@ class WakeQueue:
     def wake(self, task_id: str) -> bool:
         """Send a task's wake-up; return whether it was taken."""
         try:
-            self._app.send_task(
-                _RUN, args=[task_id], queue=INGEST_QUEUE, retry=False, ignore_result=True
-            )
-        except (OperationalError, RedisError, OSError) as error:
-            get_logger(__name__).warning("nudge.lost", task_id=task_id, reason=type(error).__name__)
+            wake(self._signals, RUN, [task_id])
+        except RedisUnavailable as error:
+            get_logger(__name__).warning("nudge.lost", task_id=task_id, reason=error.code)
             return False
         return True
 
     def close(self) -> None:
-        """Send the last nudge, and close the connections to the broker."""
+        """Send the last nudge."""
         self._nudger.close()
-        self._app.close()

@@ -85,6 +85,15 @@ class Signals:
             # A Redis that is slow to answer may have given it away: that is waited for longer.
             return cast("str | None", self._patient.rpop(queue))
 
+    def put_messages(self, queue: str, messages: Sequence[str]) -> None:
+        """Have messages wait in a queue, in their order.
+
+        Raises:
+            RedisUnavailable: none may have been taken, or all.
+        """
+        with _translate():
+            self._redis.lpush(queue, *messages)
+
     def report_progress(self, task_id: str, transfer: Transfer) -> None:
         """Publish how far a running attempt is; forgotten after a minute of silence."""
         value = json.dumps(

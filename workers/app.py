@@ -20,9 +20,10 @@ from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import INGEST_QUEUE, Signals
+from storage.wakes import RUN
 from workers.attempt import Tools
 from workers.batch_jobs import MOST_JOBS, JobKeeper
-from workers.broker import RUN, create_celery
+from workers.broker import create_celery
 from workers.buffers import BufferPool
 from workers.connections import SourceBuckets
 from workers.consuming import consume

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -20,9 +21,9 @@ from ingest.logs import configure_logging, get_logger
 from storage.objects import s3
 from storage.readiness import check_services, report_services
 from storage.records.database import Database
-from storage.signals import BEAT_LOOPS, INGEST_QUEUE, WEBHOOK_QUEUE, Signals
+from storage.signals import BEAT_LOOPS, WEBHOOK_QUEUE, Signals
+from storage.wakes import DELIVER, RUN, wake
 from workers.batches import BatchFollower
-from workers.broker import DELIVER, RUN, create_celery, make_wake
 from workers.dispatch import Dispatcher
 from workers.dispatch_deliveries import DeliveryDispatcher
 from workers.moving import MOVES_AT_ONCE, Mover
@@ -62,12 +63,9 @@ def run_beat(settings: Settings) -> None:
     signals = Signals(settings.redis_url.get_secret_value())
     store = s3.connect(settings, pool_size=connections)
     report_services(check_services(database, signals, store))
-    app = create_celery(settings)
     sweeper = Sweeper(database, signals, store, settings)
-    dispatcher = Dispatcher(database, signals, settings, make_wake(app, RUN, INGEST_QUEUE))
-    deliveries = DeliveryDispatcher(
-        database, signals, settings, make_wake(app, DELIVER, WEBHOOK_QUEUE)
-    )
+    dispatcher = Dispatcher(database, signals, settings, partial(wake, signals, RUN))
+    deliveries = DeliveryDispatcher(database, signals, settings, partial(wake, signals, DELIVER))
 
     def dispatch_deliveries() -> None:
         signals.wait_for_nudge(_DISPATCH_EVERY_S, WEBHOOK_QUEUE)

@@ -22,7 +22,7 @@ class Dispatcher:
     """Fills the window. One thread's own: it remembers how far it looked.
 
     Args:
-        wake: sends one wake-up, by task id; it raises what the queue raises.
+        wake: sends wake-ups, by task ids, all or none; it raises what the queue raises.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Dispatcher:
         database: Database,
         signals: Signals,
         settings: Settings,
-        wake: Callable[[str], None],
+        wake: Callable[[Sequence[str]], None],
     ) -> None:
         self._database = database
         self._signals = signals
@@ -52,22 +52,16 @@ class Dispatcher:
         if queued >= window or (nudged and queued > window / 2):
             return 0
         picked = self._pick(window, queued)
-        sent = 0
         try:
-            for task_id in picked:
-                self._wake(task_id)
-                sent += 1
-        finally:
-            if sent < len(picked):
-                # If even this fails, they are sent again after `resend_after_s`.
-                with (
-                    suppress(DatabaseUnavailable),
-                    self._database.transaction() as connection,
-                ):
-                    wakeups.note_unwoken(connection, picked[sent:])
-        if sent:
-            get_logger(__name__).info("dispatch.woke", tasks=sent, window=window)
-        return sent
+            self._wake(picked)
+        except BaseException:
+            # If even this fails, they are sent again after `resend_after_s`.
+            with suppress(DatabaseUnavailable), self._database.transaction() as connection:
+                wakeups.note_unwoken(connection, picked)
+            raise
+        if picked:
+            get_logger(__name__).info("dispatch.woke", tasks=len(picked), window=window)
+        return len(picked)
 
     def _measure_window(self) -> int:
         settings = self._settings

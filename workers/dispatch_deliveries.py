@@ -29,7 +29,7 @@ class DeliveryDispatcher:
     """Fills the window, releases what senders lost, and forgets what is old.
 
     Args:
-        wake: sends one wake-up, by delivery id; it raises what the queue raises.
+        wake: sends wake-ups, by delivery ids, all or none; it raises what the queue raises.
         now: the time, aware; events are as old as their rows say.
     """
 
@@ -38,7 +38,7 @@ class DeliveryDispatcher:
         database: Database,
         signals: Signals,
         settings: Settings,
-        wake: Callable[[str], None],
+        wake: Callable[[Sequence[str]], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
@@ -58,17 +58,14 @@ class DeliveryDispatcher:
         slots = max(self._signals.count_slots(Role.SENDER), settings.webhook_slots)
         window = settings.dispatch_window * slots
         picked = self._pick(window, self._signals.count_queued(WEBHOOK_QUEUE))
-        sent = 0
         try:
-            for delivery_id in picked:
-                self._wake(delivery_id)
-                sent += 1
-        finally:
-            if sent < len(picked):
-                # If even this fails, they are sent again after `resend_after_s`.
-                with suppress(DatabaseUnavailable), self._database.transaction() as connection:
-                    sending.note_unwoken(connection, picked[sent:])
-        return sent
+            self._wake(picked)
+        except BaseException:
+            # If even this fails, they are sent again after `resend_after_s`.
+            with suppress(DatabaseUnavailable), self._database.transaction() as connection:
+                sending.note_unwoken(connection, picked)
+            raise
+        return len(picked)
 
     def sweep(self) -> int:
         """Take deliveries back from senders that fell silent; return how many there were.

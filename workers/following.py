@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ingest.errors import RedisUnavailable, ServiceError
 from ingest.logs import get_logger
-from workers.broker import CARRIES, read_wake
+from storage.wakes import CARRIES, read_wake
 
 
 class Following:
@@ -20,7 +20,7 @@ class Following:
 
     Args:
         take: takes the message that has waited longest, if one waits; raises RedisUnavailable.
-        name: what they ask for: :data:`workers.broker.RUN` or :data:`workers.broker.DELIVER`.
+        name: what they ask for: :data:`storage.wakes.RUN` or :data:`storage.wakes.DELIVER`.
         run: does it, by id; raises a ServiceError where nothing was done.
         is_stopping: whether no more is to be taken.
     """

@@ -17,7 +17,8 @@ from storage.readiness import check_services, report_services
 from storage.records.database import Database
 from storage.sealing import Sealer
 from storage.signals import WEBHOOK_QUEUE, Signals
-from workers.broker import DELIVER, create_celery
+from storage.wakes import DELIVER
+from workers.broker import create_celery
 from workers.consuming import consume
 from workers.deliver import Deliverer, SenderTools
 from workers.egress import Egress, Policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,9 +100,10 @@ def make_inbox(
     return make
 
 
-def _send_to(signals: Signals) -> Callable[[str], None]:
-    def wake(delivery_id: str) -> None:
-        signals._redis.lpush(WEBHOOK_QUEUE, delivery_id)
+def _send_to(signals: Signals) -> Callable[[Sequence[str]], None]:
+    def wake(delivery_ids: Sequence[str]) -> None:
+        if delivery_ids:
+            signals.put_messages(WEBHOOK_QUEUE, delivery_ids)
 
     return wake
 
@@ -318,7 +319,7 @@ def test_what_redis_does_not_take_is_ready_again(
     make_inbox()
     make_task()
 
-    def refuse_all(_: str) -> None:
+    def refuse_all(_: Sequence[str]) -> None:
         raise RedisUnavailable("It is away.")
 
     with pytest.raises(RedisUnavailable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -30,9 +30,10 @@ def small(settings: Settings) -> Settings:
     )
 
 
-def _send_to(signals: Signals) -> Callable[[str], None]:
-    def wake(task_id: str) -> None:
-        signals._redis.lpush(INGEST_QUEUE, task_id)
+def _send_to(signals: Signals) -> Callable[[Sequence[str]], None]:
+    def wake(task_ids: Sequence[str]) -> None:
+        if task_ids:
+            signals.put_messages(INGEST_QUEUE, task_ids)
 
     return wake
 
@@ -112,23 +113,20 @@ def test_dispatchers_who_work_at_once_send_nothing_twice_and_never_more_than_the
     assert sorted(_list_queue(signals)) == ids[: 5 * WINDOW]
 
 
-def test_a_wake_up_that_could_not_be_sent_is_sent_by_the_next_call(
+def test_wake_ups_that_could_not_be_sent_are_sent_by_the_next_call(
     records: Database, signals: Signals, small: Settings, make_task: MakeTask
 ) -> None:
     ids = sorted(make_task().id for _ in range(3))
-    sent: list[str] = []
 
-    def break_off(task_id: str) -> None:
-        if len(sent) == 1:
-            raise RedisUnavailable("Redis does not take messages.")
-        sent.append(task_id)
+    def break_off(task_ids: Sequence[str]) -> None:
+        assert list(task_ids) == ids
+        raise RedisUnavailable("Redis does not take messages.")
 
     with pytest.raises(RedisUnavailable):
         Dispatcher(records, signals, small, break_off).dispatch()
 
-    assert sent == ids[:1]
-    assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 2
-    assert _list_queue(signals) == ids[1:]
+    assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 3
+    assert _list_queue(signals) == ids
 
 
 def test_a_wake_up_that_nobody_answered_is_sent_again(

@@ -13,17 +13,18 @@ import pytest
 
 from cli.local import LocalStack
 from ingest.config import Settings
-from ingest.environ import load_settings, make_child_environ
+from ingest.environ import make_child_environ
 from ingest.states import Status
+from storage import wakes
 from storage.records import lookups
 from storage.records.database import Database
-from storage.signals import INGEST_QUEUE, Signals
+from storage.signals import Signals
+from storage.wakes import RUN
 from tests.integration.examples import MakeTask, find_spare_redis
 from tests.support.faults import FaultProxy
 from tests.support.media import make_media
 from tests.support.origin import Origin, Stall
 from tests.support.waiting import wait_until
-from workers.broker import RUN, create_celery, make_wake
 
 SLOTS = 2
 HEARD_WITHIN_S = 20.0
@@ -39,17 +40,9 @@ def proxy(settings: Settings) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def wake(settings: Settings, signals: Signals) -> Wake:
+def wake(signals: Signals) -> Wake:
     """Sends a wake-up to the worker's queue, past the proxy."""
-    url = find_spare_redis(settings)
-    own = load_settings(
-        {
-            "HEADRACE_DATABASE_URL": settings.database_url.get_secret_value(),
-            "HEADRACE_REDIS_URL": url,
-            "HEADRACE_S3_BUCKET": settings.s3_bucket,
-        }
-    )
-    return make_wake(create_celery(own), RUN, INGEST_QUEUE)
+    return lambda task_id: wakes.wake(signals, RUN, [task_id])
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Collection
 
 import pytest
 from pydantic import SecretStr
@@ -11,11 +13,12 @@ from pydantic import SecretStr
 from api.queue import WakeQueue
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
-from ingest.model import Transfer
-from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE, Signals
+from ingest.model import JsonObject, Transfer
+from storage.signals import INGEST_QUEUE, Signals
+from storage.wakes import DELIVER, QUEUES, RUN, read_wake, wake
 from tests.integration.examples import find_spare_redis
 from tests.support.waiting import wait_until
-from workers.broker import DELIVER, RUN, create_celery, make_wake, read_wake
+from workers.broker import create_celery
 
 
 @pytest.fixture
@@ -186,26 +189,79 @@ def test_a_wrong_password_is_a_redis_that_does_not_answer(signals: Signals) -> N
     wrong.close()
 
 
-@pytest.mark.parametrize(("name", "queue"), [(RUN, INGEST_QUEUE), (DELIVER, WEBHOOK_QUEUE)])
-def test_what_celery_sends_is_taken_in_its_order_and_read(
-    name: str, queue: str, same_redis: Settings, signals: Signals
-) -> None:
-    wake = make_wake(create_celery(same_redis), name, queue)
-    assert signals.take_message(queue) is None
-    for wanted_id in ("task_a", "task_b"):
-        wake(wanted_id)
-    taken = [signals.take_message(queue) for _ in range(3)]
+@pytest.mark.parametrize("name", [RUN, DELIVER])
+def test_wake_ups_are_taken_in_the_order_they_were_sent_in(name: str, signals: Signals) -> None:
+    wake(signals, name, [])
+    assert signals.take_message(QUEUES[name]) is None
+    wake(signals, name, ["task_a", "task_b"])
+    wake(signals, name, ["task_c"])
+    taken = [signals.take_message(QUEUES[name]) for _ in range(4)]
     assert [None if one is None else read_wake(one, name) for one in taken] == [
         "task_a",
         "task_b",
+        "task_c",
         None,
     ]
 
 
-def test_what_the_api_sends_is_read_as_well(same_redis: Settings, signals: Signals) -> None:
+@pytest.mark.parametrize("name", [RUN, DELIVER])
+def test_a_wake_up_is_written_as_celery_writes_one(
+    name: str, same_redis: Settings, signals: Signals
+) -> None:
+    with create_celery(same_redis) as app, app.connection_for_write() as connection:
+        app.send_task(
+            name, args=["task_a"], queue=QUEUES[name], ignore_result=True, connection=connection
+        )
+    theirs = signals.take_message(QUEUES[name])
+    assert theirs is not None
+    assert read_wake(theirs, name) == "task_a"
+    wake(signals, name, ["task_a"])
+    ours = signals.take_message(QUEUES[name])
+    assert ours is not None
+    left_out = {"shadow", "group_index", "argsrepr", "kwargsrepr", "origin"} | {
+        "replaced_task_nesting", "stamped_headers", "stamps",
+    }  # fmt: skip
+    assert _list_words(json.loads(ours)) == _list_words(json.loads(theirs), left_out)
+
+
+@pytest.mark.parametrize("name", [RUN, DELIVER])
+def test_celery_takes_what_is_written_here_as_a_message_of_its_own(
+    name: str, same_redis: Settings, signals: Signals
+) -> None:
+    wake(signals, name, ["task_a"])
+    with create_celery(same_redis) as app, app.connection_for_read() as connection:
+        queue = connection.SimpleQueue(QUEUES[name])
+        message = queue.get(timeout=5)
+        message.ack()
+        queue.close()
+    assert message.headers["task"] == name
+    assert message.payload[0] == ["task_a"]
+
+
+def test_the_api_sends_a_wake_up_or_says_that_it_could_not(
+    same_redis: Settings, signals: Signals, closed_port: int
+) -> None:
     sender = WakeQueue(same_redis, signals)
     assert sender.wake("task_a")
     sender.close()
     message = signals.take_message(INGEST_QUEUE)
     assert message is not None
     assert read_wake(message, RUN) == "task_a"
+    gone = Signals(f"redis://127.0.0.1:{closed_port}/0")
+    sender = WakeQueue(same_redis, gone)
+    assert not sender.wake("task_a")
+    sender.close()
+
+
+def _list_words(message: JsonObject, left_out: Collection[str] = ()) -> JsonObject:
+    """Return a message without what each has of its own."""
+    headers, properties = message["headers"], message["properties"]
+    assert isinstance(headers, dict)
+    assert isinstance(properties, dict)
+    assert headers["id"] == headers["root_id"] == properties["correlation_id"]
+    own = {"id", "root_id", "correlation_id", "delivery_tag", "reply_to"}
+    return {
+        **message,
+        "headers": {name: headers[name] for name in headers.keys() - own - set(left_out)},
+        "properties": {name: properties[name] for name in properties.keys() - own},
+    }

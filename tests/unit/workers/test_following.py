@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.errors import DatabaseUnavailable, RedisUnavailable
-from workers.broker import DELIVER, RUN, read_wake
+from storage.wakes import DELIVER, RUN, read_wake
 from workers.following import Following
 from workers.shutdown import Stopping
 from workers.slots import Slots, make_pool
