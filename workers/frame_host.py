@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 from workers.thumbhash import encode_thumbhash
 
 # Steps of each colour that count as one: enough to tell a sky from a shirt.
 _STEP = 32
+_BOXES = bytes(value // _STEP for value in range(256))
 # A pixel that shows less of itself has no say in what the background is.
 _VISIBLE = 128
 
@@ -88,13 +91,14 @@ def find_background(rgba: bytes) -> str | None:
 
     The mean of the fullest of 512 equal boxes of the colour cube; None if all of it is transparent.
     """
-    boxes: dict[tuple[int, int, int], list[tuple[int, int, int]]] = {}
-    for red, green, blue, alpha in zip(rgba[0::4], rgba[1::4], rgba[2::4], rgba[3::4], strict=True):
-        if alpha >= _VISIBLE:
-            box = (red // _STEP, green // _STEP, blue // _STEP)
-            boxes.setdefault(box, []).append((red, green, blue))
+    colours = [rgba[at::4] for at in range(3)]
+    if min(rgba[3::4], default=0) < _VISIBLE:
+        shown = [alpha >= _VISIBLE for alpha in rgba[3::4]]
+        colours = [bytes(compress(one, shown)) for one in colours]
+    boxes = list(zip(*(one.translate(_BOXES) for one in colours), strict=True))
     if not boxes:
         return None
-    fullest = max(boxes.values(), key=len)
-    mean = [round(sum(values) / len(fullest)) for values in zip(*fullest, strict=True)]
+    fullest, count = Counter(boxes).most_common(1)[0]
+    inside = [box == fullest for box in boxes]
+    mean = [round(sum(compress(one, inside)) / count) for one in colours]
     return "#" + bytes(mean).hex()
