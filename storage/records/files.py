@@ -12,14 +12,14 @@ from ingest.events import EventType
 from ingest.formats import Kind
 from ingest.model import File, FileAccess, MediaInfo, Page
 from storage.records import names, outbox, projects
-from storage.records.asking import NamedRow, ask_all
+from storage.records.asking import NamedRow, ask_all, write_query
 from storage.records.listing import Window, read_page
 from storage.records.tables import files
 
 # How a column of media becomes the object, and the other way round.
 MEDIA = TypeAdapter(MediaInfo)
 _COLUMNS = ", ".join(files.columns.keys())
-_GET_MANY = f"SELECT {_COLUMNS} FROM files WHERE id = ANY(%(file_ids)s)".encode()  # noqa: S608 - constants
+_GET_MANY = write_query(f"SELECT {_COLUMNS} FROM files WHERE id = ANY(:file_ids)")  # noqa: S608 - constants
 
 
 def get(connection: Connection, project_id: str, file_id: str) -> File | None:

@@ -20,7 +20,7 @@ from ingest.access import USUAL_SCOPES, Access, ApiKey, Scope, sort_scopes
 from ingest.ids import Prefix, make_id
 from ingest.model import Page, Project, TriedTask
 from storage.records import lookups
-from storage.records.asking import NamedRow, ask
+from storage.records.asking import NamedRow, ask, write_query
 from storage.records.listing import Window, read_page
 from storage.records.snapshots import restore_all
 from storage.records.tables import attempts as attempts_table
@@ -38,20 +38,20 @@ _ACCESS = """
     max_stored_bytes IS NOT NULL AND stored_bytes >= max_stored_bytes AS is_full
 """
 _IS_GOOD = """
-    secret_sha256 = %(digest)s AND revoked IS NULL AND (expires IS NULL OR expires > now())
+    secret_sha256 = :digest AND revoked IS NULL AND (expires IS NULL OR expires > now())
 """
-_FIND_BY_SECRET = f"""
+_FIND_BY_SECRET = write_query(f"""
     SELECT {_ACCESS} FROM keys JOIN projects ON projects.id = project_id WHERE {_IS_GOOD}
-""".encode()  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 # And this whoever polls: each statement more would be a way to the server more.
-_FIND_WITH_TASK = f"""
+_FIND_WITH_TASK = write_query(f"""
     SELECT {_ACCESS}, {", ".join(str(column) for column in tasks.columns)},
         (SELECT jsonb_agg(to_jsonb(one) ORDER BY one.number) FROM attempts AS one
         WHERE one.task_id = tasks.id) AS tried
     FROM keys JOIN projects ON projects.id = keys.project_id
-        LEFT JOIN tasks ON tasks.project_id = projects.id AND tasks.id = %(task_id)s
+        LEFT JOIN tasks ON tasks.project_id = projects.id AND tasks.id = :task_id
     WHERE {_IS_GOOD}
-""".encode()  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 # Not waited for: whoever has the row writes the same.
 _TELL_USE = text("""
     UPDATE keys SET last_used = now()

@@ -11,19 +11,19 @@ from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 from ingest.errors import Failure
 from ingest.model import Attempt, Dedupe, FileAccess, Lease, Order, Page, Task
 from ingest.states import ENDED, Status
-from storage.records.asking import NamedRow, ask, ask_all
+from storage.records.asking import NamedRow, ask, ask_all, write_query
 from storage.records.listing import Window, read_page
 from storage.records.tables import PROCESSING, attempts, files, tasks
 
 # Named one by one: a plan that was prepared for `*` breaks when a migration adds a column.
 COLUMNS = ", ".join(tasks.columns.keys())
-_GET = f"SELECT {COLUMNS} FROM tasks WHERE id = %(id)s AND project_id = %(project_id)s".encode()  # noqa: S608 - constants
+_GET = write_query(f"SELECT {COLUMNS} FROM tasks WHERE id = :id AND project_id = :project_id")  # noqa: S608 - constants
 
 _ATTEMPT_COLUMNS = ", ".join(attempts.columns.keys())
-_LIST_ATTEMPTS = f"""
-    SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE task_id = ANY(%(task_ids)s)
+_LIST_ATTEMPTS = write_query(f"""
+    SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE task_id = ANY(:task_ids)
     ORDER BY task_id, number
-""".encode()  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from ingest.errors import ConflictError
 from ingest.ids import Prefix, make_id
 from ingest.model import Limits, Project, Usage
-from storage.records.asking import ask_one
+from storage.records.asking import ask_one, write_query
 from storage.records.tables import files, projects
 
-_IS_PLACE_OF_ANOTHER = b"""
+_IS_PLACE_OF_ANOTHER = write_query("""
     SELECT EXISTS (
-        SELECT FROM projects WHERE id <> %(project_id)s AND key_prefix <> ''
-            AND starts_with(%(object_key)s || '/', key_prefix || '/')) AS is_place
-"""
+        SELECT FROM projects WHERE id <> :project_id AND key_prefix <> ''
+            AND starts_with(:object_key || '/', key_prefix || '/')) AS is_place
+""")
 _HAS_FILES = text(
     "SELECT EXISTS (SELECT FROM names WHERE starts_with(object_key, :key_prefix || '/'))"
 )

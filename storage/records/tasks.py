@@ -40,7 +40,7 @@ from ingest.model import Lease, Order, Project, Task
 from ingest.signed_urls import find_host
 from ingest.states import ENDED, Status, find_sources
 from storage.records import names, outbox, tallies
-from storage.records.asking import ask_one
+from storage.records.asking import ask_one, write_query
 from storage.records.lookups import COLUMNS, to_task
 from storage.records.tables import attempts, tasks
 
@@ -48,14 +48,14 @@ _ORDERED = (
     *Order.__slots__, "project_id", "id", "kind", "file_id", "source_host",
     "url_expires", "max_attempts", "request_id",
 )  # fmt: skip
-_CREATE = f"""
+_CREATE = write_query(f"""
     WITH made AS (
         INSERT INTO tasks ({", ".join(_ORDERED)}, woken)
-        VALUES ({", ".join(f"%({name})s" for name in _ORDERED)},
-            CASE WHEN %(wakes)s THEN now() END)
+        VALUES ({", ".join(f":{name}" for name in _ORDERED)},
+            CASE WHEN :wakes THEN now() END)
         RETURNING {COLUMNS}
     ), told AS (
-        SELECT CAST(%(event_id)s AS varchar) AS id, project_id,
+        SELECT CAST(:event_id AS varchar) AS id, project_id,
             {outbox.write_type(EventType.TASK_CREATED)},
             id AS subject_id,
             jsonb_build_object('task', {outbox.snapshot_task("made")}) AS snapshot,
@@ -63,7 +63,7 @@ _CREATE = f"""
         FROM made
     ), {outbox.DELIVER}
     SELECT {COLUMNS} FROM made
-""".encode()  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 
 
 def create(

@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Interval, bindparam, text, update
 
 from ingest.batches import BatchStatus
-from storage.records.asking import ask_one
+from storage.records.asking import ask_one, write_query
 from storage.records.tables import PENDING, tasks
 
 # A namespace of advisory locks, as those in ``tasks``.
@@ -60,7 +60,7 @@ HELD = f"""
 # The ready tasks of a project, or of a batch, that is full are in nobody's way: they are jumped
 # over. Which are full is found out only where there are ready tasks, and for the project that asks
 # only if it has a limit.
-_MUST_WAIT = f"""
+_MUST_WAIT = write_query(f"""
     WITH RECURSIVE flying AS MATERIALIZED ({FLYING}), full_projects AS MATERIALIZED (
         SELECT id FROM projects LEFT JOIN flying ON project_id = id
         WHERE max_running IS NOT NULL GROUP BY id HAVING count(project_id) >= max_running
@@ -88,8 +88,8 @@ _MUST_WAIT = f"""
     SELECT EXISTS (SELECT FROM ahead WHERE NOT is_full AND NOT is_held) OR (
         SELECT CASE WHEN max_running IS NULL THEN false
             ELSE id IN (SELECT id FROM full_projects) END
-        FROM projects WHERE id = %(project_id)s) AS waits
-""".encode()  # noqa: S608 - constants
+        FROM projects WHERE id = :project_id) AS waits
+""")  # noqa: S608 - constants
 
 
 def begin(connection: Connection) -> None:

@@ -14,7 +14,17 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, delete, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    String,
+    bindparam,
+    create_engine,
+    delete,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 
 from ingest.access import USUAL_SCOPES, Access
@@ -24,7 +34,7 @@ from ingest.formats import Kind
 from ingest.model import Limits, Project, TriedTask
 from storage.migrations import make_config, migrate
 from storage.records import completions, files, keys, projects
-from storage.records.asking import ask, ask_one
+from storage.records.asking import ask, ask_one, write_query
 from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.listing import Window
@@ -32,6 +42,10 @@ from storage.records.tables import metadata, names
 from storage.records.tables import tasks as table
 from tests.integration.examples import MEDIA, Claim, MakeTask, make_file
 from tests.support.waiting import wait_until
+
+ONE = write_query("SELECT 1 AS one")
+NOTHING = write_query("SELECT 1 AS one WHERE false")
+PID = write_query("SELECT pg_backend_pid() AS pid")
 
 
 def test_a_file_is_read_as_it_was_written(
@@ -324,15 +338,15 @@ def test_one_that_broke_under_a_question_takes_the_trust_from_all(records_url: s
     database = Database(records_url, pool_size=2, trusted_s=60)
     killer = Database(records_url, pool_size=1)
     with database.look() as one, database.look() as another:
-        pids = [ask_one(it, b"SELECT pg_backend_pid() AS pid", {}).pid for it in (one, another)]
+        pids = [ask_one(it, PID, {}).pid for it in (one, another)]
     with killer.look() as connection:
         for pid in pids:
             connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
     with pytest.raises(DatabaseUnavailable), database.look() as connection:
-        ask_one(connection, b"SELECT 1 AS one", {})
+        ask_one(connection, ONE, {})
     with database.look() as connection:
-        assert ask_one(connection, b"SELECT 1 AS one", {}).one == 1
+        assert ask_one(connection, ONE, {}).one == 1
     for it in (database, killer):
         it.close()
 
@@ -359,9 +373,20 @@ def test_of_two_transactions_that_wait_for_each_other_one_is_told_to_come_again(
 
 
 def test_a_question_without_an_answer_has_none(connection: Connection) -> None:
-    assert ask(connection, b"SELECT 1 AS one WHERE false", {}) is None
+    assert ask(connection, NOTHING, {}) is None
     with pytest.raises(NoResultFound):
-        ask_one(connection, b"SELECT 1 AS one WHERE false", {})
+        ask_one(connection, NOTHING, {})
+
+
+def test_what_is_given_twice_and_what_has_a_type_reach_the_server_as_they_are(
+    connection: Connection,
+) -> None:
+    asked = text("""
+        SELECT :word || ', ' || :word || ' 100%' AS said, array_length(:words, 1) AS count,
+            '://' AS way
+    """).bindparams(bindparam("words", type_=ARRAY(String)), bindparam("word", type_=String))
+    row = ask_one(connection, write_query(asked), {"words": ["a", "b"], "word": "x", "more": 1})
+    assert (row.said, row.count, row.way) == ("x, x 100%", 2, "://")
 
 
 def test_a_connection_that_was_in_use_a_moment_ago_is_not_asked_whether_it_lives(
