@@ -100,14 +100,15 @@ class Checkpoints:
         if self._lease.attempt == 1:
             return None
         checkpoint = self._held.write(
-            self._database, lambda connection: uploads.find(connection, self._lease.task.id)
+            self._database.transaction,
+            lambda connection: uploads.find(connection, self._lease.task.id),
         )
         if checkpoint is None:
             return None
         found = self._verify(checkpoint)
         kept = 0 if found is None else len(found.checkpoint.parts)
         if not self._held.write(
-            self._database,
+            self._database.transaction,
             lambda connection: uploads.adopt(connection, self._lease, checkpoint.begun_by, kept),
         ):
             raise LeaseLost("Another attempt has the upload.")
@@ -155,13 +156,13 @@ class Checkpoints:
                 head=head,
             )
 
-        if not self._held.write(self._database, plan):
+        if not self._held.write(self._database.transaction, plan):
             raise LeaseLost("Another attempt has the task.")
         self.begun_by = lease.attempt
         upload = self._upload = self._store.begin(key, headers)
         self._can_serve_others = size_bytes is not None and etag is not None
         if not self._held.write(
-            self._database,
+            self._database.transaction,
             lambda connection: uploads.note_begun(connection, lease, upload.upload_id),
         ):
             raise LeaseLost("Another attempt has the task.")

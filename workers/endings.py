@@ -60,22 +60,22 @@ def finish(attempt: Attempt, file: File) -> None:
         FileExists: an unnamed file's key is taken.
         SourceChanged: the file that was there is gone.
     """
-    lease, checkpoints = attempt.lease, attempt.checkpoints
+    lease, database, checkpoints = attempt.lease, attempt.tools.database, attempt.checkpoints
+    done_bytes = attempt.held.transferred_bytes
+    begun_by = checkpoints.begun_by if checkpoints.used else None
+    is_new = file.id == lease.task.file_id
+
+    def write_at_once(connection: Connection) -> Completion | None:
+        return completions.complete_at_once(connection, lease, file, done_bytes, begun_by)
 
     def write(connection: Connection) -> Completion:
-        if file.id != lease.task.file_id:
-            return completions.complete_as_duplicate(
-                connection, lease, file, attempt.held.transferred_bytes
-            )
-        return completions.complete(
-            connection,
-            lease,
-            file,
-            attempt.held.transferred_bytes,
-            checkpoints.begun_by if checkpoints.used else None,
-        )
+        if is_new:
+            return completions.complete(connection, lease, file, done_bytes, begun_by)
+        return completions.complete_as_duplicate(connection, lease, file, done_bytes)
 
-    came = attempt.held.write(attempt.tools.database, write)
+    came = attempt.held.write(database.look, write_at_once) if is_new else None
+    if came is None:
+        came = attempt.held.write(database.transaction, write)
     if came is Completion.LEASE_LOST:
         raise LeaseLost("Another attempt has the task.")
     # A round of the dispatcher of webhooks for each file would be for nothing where nobody asks.
@@ -131,7 +131,7 @@ def settle(attempt: Attempt, error: HeadraceError) -> None:
             left_object=left_object,
         )
 
-    if not attempt.held.write(attempt.tools.database, write):
+    if not attempt.held.write(attempt.tools.database.transaction, write):
         raise LeaseLost("Another attempt has the task.")
     if after_s is None:
         _announce(attempt)

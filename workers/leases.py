@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -103,18 +103,25 @@ class HeldLease(Hold):
         self._total_bytes = total_bytes
         self._transferred_bytes = transferred_bytes
 
-    def write(self, database: Database, action: Callable[[Connection], T]) -> T:
+    def write(
+        self,
+        enter: Callable[[], AbstractContextManager[Connection]],
+        action: Callable[[Connection], T],
+    ) -> T:
         """Do something in one transaction, again and again while the database is silent.
 
         A transaction whose commit was not answered may have been done: the action must find that
         out by itself.
+
+        Args:
+            enter: a database's ``transaction``, or its ``look`` for an action of one statement.
 
         Raises:
             LeaseLost: the lease ran out before the database came back.
         """
         while True:
             try:
-                with database.transaction() as connection:
+                with enter() as connection:
                     return action(connection)
             except DatabaseUnavailable:
                 self.check()

@@ -19,7 +19,7 @@ from ingest.events import EventType
 from ingest.model import File, Lease
 from ingest.states import Status, find_sources
 from storage.records import files, names, outbox, projects, tasks
-from storage.records.asking import ask_one, write_query
+from storage.records.asking import NamedRow, ask_one, write_query
 from storage.records.files import MEDIA
 from storage.records.lookups import COLUMNS
 from storage.records.tables import attempts, uploads
@@ -41,6 +41,7 @@ _COMPLETE = text(f"""
             lease_until = NULL, sealed_headers = NULL
         FROM project
         WHERE id = :task_id AND attempt = :attempt AND status = ANY(:sources)
+            AND (max_stored_bytes IS NULL OR NOT :at_once)
         RETURNING {COLUMNS}
     ), counted AS (
         UPDATE projects SET stored_bytes = stored_bytes + :filesize_bytes
@@ -82,6 +83,7 @@ _COMPLETE = text(f"""
         FROM filed
     ), {TALLY_COMPLETE}, {outbox.DELIVER}
     SELECT (SELECT count(*) FROM ended) AS ended_count, (SELECT is_over FROM counted) AS is_over,
+        (SELECT max_stored_bytes IS NOT NULL FROM project) AS is_limited,
         EXISTS (SELECT FROM wanted) AS is_told
 """).bindparams(  # noqa: S608 - constants
     bindparam("sources", type_=ARRAY(String)),
@@ -98,6 +100,7 @@ _COMPLETE = text(f"""
     bindparam("begun_by", type_=uploads.c.begun_by.type),
     bindparam("transferred_bytes", type_=attempts.c.transferred_bytes.type),
     bindparam("reserves", type_=Boolean),
+    bindparam("at_once", type_=Boolean),
 )  # fmt: skip
 _COMPLETE_QUERY = write_query(_COMPLETE)
 
@@ -129,32 +132,35 @@ def complete(
         FileExists: the key of a file that nobody named is taken. The transaction is broken.
         QuotaExceeded: the project would store more than it may; to be rolled back.
     """
-    given = {
-        **_list_values(file),
-        "attempt": lease.attempt,
-        "complete": Status.COMPLETE,
-        "sources": list(_SOURCES),
-        "transferred_bytes": transferred_bytes,
-        "reserves": lease.task.order.filename is None,
-        "begun_by": upload_begun_by,
-        "event_id": outbox.make_event_id(),
-        "file_event_id": outbox.make_event_id(),
-    }
-    order = lease.task.order
-    is_named = order.filename is not None
-    if order.overwrites and is_named and not _take_name(connection, lease, file):
+    if _takes_name(lease) and not _take_name(connection, lease, file):
         return Completion.LEASE_LOST
-    try:
-        row = ask_one(connection, _COMPLETE_QUERY, given)
-    except UniqueViolation as error:
-        if error.diag.constraint_name in _KEYS:
-            raise names.explain_taken(file.object_key) from error
-        raise
+    row = _ask(connection, lease, file, transferred_bytes, upload_begun_by, at_once=False)
     if row.is_over:
         raise QuotaExceeded("With this file the project would store more than it may.")
-    if row.ended_count != 1:
-        return Completion.LEASE_LOST
-    return Completion.TOLD if row.is_told else Completion.DONE
+    return _tell(row)
+
+
+def complete_at_once(
+    connection: Connection,
+    lease: Lease,
+    file: File,
+    transferred_bytes: int,
+    upload_begun_by: int | None = None,
+) -> Completion | None:
+    """End a task well as :func:`complete` does, on a connection of :meth:`Database.look`.
+
+    Returns:
+        None if nothing was written since it takes more than one statement: the project has a limit,
+        or the file takes over a name.
+
+    Raises:
+        FileExists: the key of a file that nobody named is taken.
+    """
+    if _takes_name(lease) or lease.room_bytes is not None:
+        return None
+    row = _ask(connection, lease, file, transferred_bytes, upload_begun_by, at_once=True)
+    # A limit that was set since the claim.
+    return None if row.is_limited else _tell(row)
 
 
 def complete_as_duplicate(
@@ -189,6 +195,46 @@ def complete_as_duplicate(
     names.free(connection, lease.task.id)
     outbox.tell_task(connection, EventType.TASK_COMPLETED, lease.task.id)
     return Completion.TOLD
+
+
+def _takes_name(lease: Lease) -> bool:
+    order = lease.task.order
+    return order.overwrites and order.filename is not None
+
+
+def _ask(
+    connection: Connection,
+    lease: Lease,
+    file: File,
+    transferred_bytes: int,
+    upload_begun_by: int | None,
+    *,
+    at_once: bool,
+) -> NamedRow:
+    given = {
+        **_list_values(file),
+        "attempt": lease.attempt,
+        "complete": Status.COMPLETE,
+        "sources": list(_SOURCES),
+        "transferred_bytes": transferred_bytes,
+        "reserves": lease.task.order.filename is None,
+        "begun_by": upload_begun_by,
+        "event_id": outbox.make_event_id(),
+        "file_event_id": outbox.make_event_id(),
+        "at_once": at_once,
+    }
+    try:
+        return ask_one(connection, _COMPLETE_QUERY, given)
+    except UniqueViolation as error:
+        if error.diag.constraint_name in _KEYS:
+            raise names.explain_taken(file.object_key) from error
+        raise
+
+
+def _tell(row: NamedRow) -> Completion:
+    if row.ended_count != 1:
+        return Completion.LEASE_LOST
+    return Completion.TOLD if row.is_told else Completion.DONE
 
 
 def _take_name(connection: Connection, lease: Lease, file: File) -> bool:

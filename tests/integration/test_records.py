@@ -98,6 +98,44 @@ def test_one_object_has_one_file(records: Database, make_task: MakeTask, claim: 
         completions.complete(connection, second, same, 10)
 
 
+def test_a_file_that_asks_for_one_statement_alone_is_written_by_it(
+    records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    lease = claim(make_task())
+    file = make_file(lease)
+    with records.look() as connection:
+        assert completions.complete_at_once(connection, lease, file, 10) is Completion.DONE
+        again = completions.complete_at_once(connection, lease, file, 10)
+        assert again is Completion.LEASE_LOST
+        second = claim(make_task())
+        with pytest.raises(FileExists):
+            completions.complete_at_once(
+                connection, second, replace(make_file(second), object_key=file.object_key), 10
+            )
+        # Nothing stays broken.
+        assert files.get(connection, file.project_id, file.id) is not None
+
+
+def test_what_takes_more_than_one_statement_is_not_written_by_it(
+    records: Database, make_task: MakeTask, claim: Claim, project: Project
+) -> None:
+    taking = claim(make_task("a.mp4"))
+    order = replace(taking.task.order, overwrites=True)
+    taking = replace(taking, task=replace(taking.task, order=order))
+    unlimited = claim(make_task())
+    with records.transaction() as connection:
+        projects.set_limits(connection, project.id, Limits(max_stored_bytes=10**6))
+    limited = claim(make_task())
+    assert (unlimited.room_bytes, limited.room_bytes) == (None, 10**6)
+    for lease in (taking, unlimited, limited):
+        file = make_file(lease)
+        with records.look() as connection:
+            assert completions.complete_at_once(connection, lease, file, 10) is None
+            assert files.get(connection, file.project_id, file.id) is None
+        with records.transaction() as connection:
+            assert completions.complete(connection, lease, file, 10) is Completion.DONE
+
+
 def test_files_are_listed_by_kind_and_ref(
     records: Database, make_task: MakeTask, claim: Claim, project: Project
 ) -> None:
