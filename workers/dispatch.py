@@ -7,6 +7,8 @@ run; a task that is woken twice is claimed once.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -17,12 +19,16 @@ from storage.records import turns, wakeups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
 
+# Which workers live, what has waited long enough, and which wake-ups were lost.
+_LOOK_AROUND_EVERY_S = 1.0
+
 
 class Dispatcher:
     """Fills the window. One thread's own: it remembers how far it looked.
 
     Args:
         wake: sends wake-ups, by task ids, all or none; it raises what the queue raises.
+        clock: seconds, never running backwards.
     """
 
     def __init__(
@@ -31,12 +37,16 @@ class Dispatcher:
         signals: Signals,
         settings: Settings,
         wake: Callable[[Sequence[str]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._signals = signals
         self._settings = settings
         self._wake = wake
+        self._clock = clock
         self._looked_until = turns.START
+        self._window = 0
+        self._looked_around = -math.inf
 
     def dispatch(self, *, nudged: bool = False) -> int:
         """Wake as many ready tasks as the window has room for; return how many.
@@ -47,11 +57,16 @@ class Dispatcher:
         Raises:
             DatabaseUnavailable, RedisUnavailable: nothing was lost; the next call does it.
         """
-        window = self._measure_window()
-        queued = self._signals.count_queued(INGEST_QUEUE)
+        # Nudges come with each small file; what changes by itself is looked at once a second.
+        around = not nudged or self._clock() - self._looked_around >= _LOOK_AROUND_EVERY_S
+        if around:
+            self._window = self._measure_window()
+        window, queued = self._window, self._signals.count_queued(INGEST_QUEUE)
         if queued >= window or (nudged and queued > window / 2):
             return 0
-        picked = self._pick(window, queued)
+        picked = self._pick(window, queued, around=around)
+        if around:
+            self._looked_around = self._clock()
         try:
             self._wake(picked)
         except BaseException:
@@ -67,16 +82,18 @@ class Dispatcher:
         settings = self._settings
         return settings.dispatch_window * max(self._signals.count_slots(), settings.worker_slots)
 
-    def _pick(self, window: int, queued: int) -> Sequence[str]:
+    def _pick(self, window: int, queued: int, *, around: bool) -> Sequence[str]:
         settings = self._settings
         with self._database.transaction() as connection:
             wakeups.begin(connection)
-            wakeups.ready_due(connection)
+            if around:
+                wakeups.ready_due(connection)
             # What still stands in the queue is late, not lost: more than is missing there is none.
-            woken = wakeups.count_woken(connection)
-            lost = wakeups.forget_lost(
-                connection, settings.resend_after_s, max(0, min(woken, window) - queued)
-            )
+            woken, lost = wakeups.count_woken(connection), 0
+            if around:
+                lost = wakeups.forget_lost(
+                    connection, settings.resend_after_s, max(0, min(woken, window) - queued)
+                )
             if lost:
                 get_logger(__name__).info("dispatch.wake_ups_lost", tasks=lost)
             # Messages that are about to be sent are woken and not yet queued; stale ones are

@@ -14,7 +14,7 @@ from storage.objects.memory import MemoryObjectStore
 from storage.records import leases, lookups
 from storage.records.database import Database
 from storage.signals import INGEST_QUEUE, Signals
-from tests.integration.examples import Claim, MakeTask
+from tests.integration.examples import Claim, MakeTask, let_wait_end
 from workers.dispatch import Dispatcher
 from workers.leases import LeaseKeeper
 from workers.sweep import Sweeper
@@ -127,6 +127,30 @@ def test_wake_ups_that_could_not_be_sent_are_sent_by_the_next_call(
 
     assert Dispatcher(records, signals, small, _send_to(signals)).dispatch() == 3
     assert _list_queue(signals) == ids
+
+
+def test_a_nudged_dispatcher_looks_once_a_second_at_what_changes_by_itself(
+    records: Database, signals: Signals, small: Settings, make_task: MakeTask
+) -> None:
+    now = [100.0]
+    dispatcher = Dispatcher(records, signals, small, _send_to(signals), lambda: now[0])
+
+    def make_due() -> str:
+        task = make_task()
+        let_wait_end(records, task)
+        return task.id
+
+    make_due()
+    assert dispatcher.dispatch(nudged=True) == 1
+    due, ready = make_due(), make_task().id
+    assert dispatcher.dispatch(nudged=True) == 1
+    assert _list_queue(signals)[1:] == [ready]
+    signals._redis.delete(INGEST_QUEUE)
+    now[0] += 1.0
+    assert dispatcher.dispatch(nudged=True) == 1
+    later = make_due()
+    assert dispatcher.dispatch() == 1
+    assert _list_queue(signals) == [due, later]
 
 
 def test_a_wake_up_that_nobody_answered_is_sent_again(
