@@ -47,7 +47,7 @@ _LIVING = {Role.WORKER: "headrace:workers", Role.SENDER: "headrace:senders"}
 
 
 class Signals:
-    """Everything Headrace says through Redis apart from Celery's messages.
+    """Everything Headrace says through Redis; what Celery's messages are is ``wakes``'s to say.
 
     Args:
         url: as in :attr:`ingest.config.Settings.redis_url`.
@@ -75,7 +75,7 @@ class Signals:
             return self._redis.llen(queue)
 
     def take_message(self, queue: str) -> str | None:
-        """Take the message that has waited longest, as kombu wrote it; None if there is none.
+        """Take the message that has waited longest; None if there is none.
 
         Raises:
             RedisUnavailable: it did not answer.
@@ -86,10 +86,10 @@ class Signals:
             return cast("str | None", self._patient.rpop(queue))
 
     def put_messages(self, queue: str, messages: Sequence[str]) -> None:
-        """Have messages wait in a queue, in their order.
+        """Have messages wait in a queue, in their order; twice, if a connection dies meanwhile.
 
         Raises:
-            RedisUnavailable: none may have been taken, or all.
+            RedisUnavailable: they may wait there all the same.
         """
         with _translate():
             self._redis.lpush(queue, *messages)

@@ -34,7 +34,7 @@ def wake(signals: Signals, name: str, wanted_ids: Sequence[str]) -> None:
         wanted_ids: of what is to be done.
 
     Raises:
-        RedisUnavailable: none may have been sent, or all.
+        RedisUnavailable: they may have been sent all the same.
     """
     if wanted_ids:
         signals.put_messages(QUEUES[name], [write_wake(one, name) for one in wanted_ids])

@@ -27,7 +27,7 @@ class Dispatcher:
     """Fills the window. One thread's own: it remembers how far it looked.
 
     Args:
-        wake: sends wake-ups, by task ids, all or none; it raises what the queue raises.
+        wake: sends wake-ups, by task ids; it raises what the queue raises, and none counts as sent.
         clock: seconds, never running backwards.
     """
 
@@ -46,7 +46,7 @@ class Dispatcher:
         self._clock = clock
         self._looked_until = turns.START
         self._window = 0
-        self._looked_around = -math.inf
+        self._measured = self._looked_around = -math.inf
 
     def dispatch(self, *, nudged: bool = False) -> int:
         """Wake as many ready tasks as the window has room for; return how many.
@@ -58,15 +58,16 @@ class Dispatcher:
             DatabaseUnavailable, RedisUnavailable: nothing was lost; the next call does it.
         """
         # Nudges come with each small file; what changes by itself is looked at once a second.
-        around = not nudged or self._clock() - self._looked_around >= _LOOK_AROUND_EVERY_S
-        if around:
-            self._window = self._measure_window()
+        now = self._clock()
+        if not nudged or now - self._measured >= _LOOK_AROUND_EVERY_S:
+            self._window, self._measured = self._measure_window(), now
+        around = not nudged or now - self._looked_around >= _LOOK_AROUND_EVERY_S
         window, queued = self._window, self._signals.count_queued(INGEST_QUEUE)
         if queued >= window or (nudged and queued > window / 2):
             return 0
         picked = self._pick(window, queued, around=around)
         if around:
-            self._looked_around = self._clock()
+            self._looked_around = now
         try:
             self._wake(picked)
         except BaseException:

@@ -29,7 +29,8 @@ class DeliveryDispatcher:
     """Fills the window, releases what senders lost, and forgets what is old.
 
     Args:
-        wake: sends wake-ups, by delivery ids, all or none; it raises what the queue raises.
+        wake: sends wake-ups, by delivery ids; it raises what the queue raises, and none counts as
+            sent.
         now: the time, aware; events are as old as their rows say.
     """
 

@@ -46,6 +46,15 @@ def test_colours_that_are_nearly_one_count_as_one_and_their_mean_is_told() -> No
 
 def test_a_picture_that_shows_nothing_has_no_background() -> None:
     assert find_background(b"\xff\xff\xff\x00" * 4) is None
+    assert find_background(b"") is None
+
+
+def test_a_pixel_counts_that_shows_half_of_itself_and_of_two_colours_the_first() -> None:
+    half, less = b"\x10\x20\xf0\x80", b"\xff\xff\x00\x7f"
+    assert find_background(less * 3 + half) == "#1020f0"
+    sun, sky = b"\xff\xff\x00\xff", b"\x10\x20\xf0\xff"
+    assert find_background(sun + sky) == "#ffff00"
+    assert find_background(sky + sun) == "#1020f0"
 
 
 @pytest.mark.parametrize("asked", [None, [], "x"])
