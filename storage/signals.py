@@ -91,8 +91,9 @@ class Signals:
         Raises:
             RedisUnavailable: they may wait there all the same.
         """
-        with _translate():
-            self._redis.lpush(queue, *messages)
+        if messages:
+            with _translate():
+                self._redis.lpush(queue, *messages)
 
     def report_progress(self, task_id: str, transfer: Transfer) -> None:
         """Publish how far a running attempt is; forgotten after a minute of silence."""

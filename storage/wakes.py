@@ -36,8 +36,7 @@ def wake(signals: Signals, name: str, wanted_ids: Sequence[str]) -> None:
     Raises:
         RedisUnavailable: they may have been sent all the same.
     """
-    if wanted_ids:
-        signals.put_messages(QUEUES[name], [write_wake(one, name) for one in wanted_ids])
+    signals.put_messages(QUEUES[name], [write_wake(one, name) for one in wanted_ids])
 
 
 def write_wake(wanted_id: str, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from cryptography.fernet import Fernet
@@ -101,11 +102,7 @@ def make_inbox(
 
 
 def _send_to(signals: Signals) -> Callable[[Sequence[str]], None]:
-    def wake(delivery_ids: Sequence[str]) -> None:
-        if delivery_ids:
-            signals.put_messages(WEBHOOK_QUEUE, delivery_ids)
-
-    return wake
+    return partial(signals.put_messages, WEBHOOK_QUEUE)
 
 
 def _list_queue(signals: Signals) -> list[str]:

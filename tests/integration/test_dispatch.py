@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,7 @@ def small(settings: Settings) -> Settings:
 
 
 def _send_to(signals: Signals) -> Callable[[Sequence[str]], None]:
-    def wake(task_ids: Sequence[str]) -> None:
-        if task_ids:
-            signals.put_messages(INGEST_QUEUE, task_ids)
-
-    return wake
+    return partial(signals.put_messages, INGEST_QUEUE)
 
 
 def _list_queue(signals: Signals) -> list[str]:
