@@ -38,7 +38,7 @@ class Pipeline:
         """Run one attempt at a task, if it is there to be claimed. Raises nothing it can record."""
         tools = self._tools
         asked = tools.clock()
-        with tools.database.transaction() as connection:
+        with tools.database.look() as connection:
             lease = claims.claim(
                 connection,
                 task_id,

@@ -39,8 +39,8 @@ _USED = "used"
 _LATE = frozenset({"57014", "55P03", "40P01"})
 # idle_in_transaction_session_timeout.
 _ENDED_IDLE = "25P03"
-# undefined_table and undefined_column.
-_ANOTHER_SCHEMA = frozenset({"42P01", "42703"})
+# undefined_table, undefined_column and undefined_function.
+_ANOTHER_SCHEMA = frozenset({"42P01", "42703", "42883"})
 
 
 T = TypeVar("T")

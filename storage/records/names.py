@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from ingest.errors import ConflictError, FileExists
 from ingest.model import Project
 from ingest.naming import make_key, number_name
-from storage.records.tables import files, names
+from storage.records.tables import names
 
 _LOOKED_AT_ONCE = 200
 # So many files of one name, and the next one is refused.
@@ -148,16 +148,6 @@ def give_up(connection: Connection, task_id: str, *, is_moving: bool) -> None:
     if not is_moving:
         connection.execute(delete(names).where(own, ~names.c.leaves))
     connection.execute(update(names).where(own).values(leaves=True, due_at=func.now()))
-
-
-def find_replaced_bytes(connection: Connection, task_id: str) -> int | None:
-    """Return how long the file is whose name a task waits for; None if it waits for none."""
-    size_bytes: int | None = connection.execute(
-        select(files.c.filesize_bytes)
-        .join(names, names.c.task_id == files.c.task_id)
-        .where(names.c.next_task_id == task_id)
-    ).scalar_one_or_none()
-    return size_bytes
 
 
 def stop_waiting(connection: Connection, task_ids: Sequence[str]) -> None:

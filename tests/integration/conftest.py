@@ -121,7 +121,7 @@ def claim(records: Database) -> Claim:
     """Claims a task; a negative lease has run out already."""
 
     def take(task: Task, worker: str = "worker-1", lease_s: float = 60) -> Lease:
-        with records.transaction() as connection:
+        with records.look() as connection:
             lease = claims.claim(connection, task.id, worker, lease_s)
         assert lease is not None
         return lease

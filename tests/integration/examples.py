@@ -136,7 +136,7 @@ def try_claim(
     records: Database, task: Task, worker: str = "worker-1", host_limit: int = 0
 ) -> Lease | None:
     """Claim a task if it is to be had."""
-    with records.transaction() as connection:
+    with records.look() as connection:
         return claims.claim(connection, task.id, worker, 60, host_limit=host_limit)
 
 
