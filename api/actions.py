@@ -22,6 +22,7 @@ from ingest.errors import ConflictError, FileExists, RedisUnavailable
 from ingest.logs import get_logger
 from ingest.states import Status
 from storage.records import decisions
+from storage.signals import End
 
 blueprint = APIBlueprint("task", __name__, tag="Tasks")
 blueprint.before_request(admit_bodiless)
@@ -52,7 +53,7 @@ def cancel(task_id: str) -> Response:
         get_logger(__name__).info("task.cancelled", task_id=task.id)
         # Whoever waits for it looks at the row now and then, so a lost word costs only time.
         with suppress(RedisUnavailable):
-            services.signals.announce_end(task.id)
+            services.signals.announce_end(End(task.id))
     return build_object(show_tasks(services, [task])[0], f"/tasks/{task.id}")
 
 

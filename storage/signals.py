@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
@@ -43,6 +44,14 @@ class Role(StrEnum):
     SENDER = "sender"
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The word that a task has ended; ``is_told``: there may be webhooks to send."""
+
+    task_id: str
+    is_told: bool = True
+
+
 _LIVING = {Role.WORKER: "headrace:workers", Role.SENDER: "headrace:senders"}
 
 
@@ -74,8 +83,11 @@ class Signals:
         with _translate():
             return self._redis.llen(queue)
 
-    def take_message(self, queue: str) -> str | None:
+    def take_message(self, queue: str, ended: End | None = None) -> str | None:
         """Take the message that has waited longest; None if there is none.
+
+        Args:
+            ended: what :meth:`announce_end` is to say before, by the same way to Redis.
 
         Raises:
             RedisUnavailable: it did not answer.
@@ -83,7 +95,12 @@ class Signals:
         """
         with _translate():
             # A Redis that is slow to answer may have given it away: that is waited for longer.
-            return cast("str | None", self._patient.rpop(queue))
+            if ended is None:
+                return cast("str | None", self._patient.rpop(queue))
+            pipeline = self._patient.pipeline(transaction=False)
+            _push_end(pipeline, ended)
+            pipeline.rpop(queue)
+            return cast("str | None", pipeline.execute()[-1])
 
     def put_messages(self, queue: str, messages: Sequence[str]) -> None:
         """Have messages wait in a queue, in their order; twice, if a connection dies meanwhile.
@@ -118,19 +135,11 @@ class Signals:
             if value is not None
         }
 
-    def announce_end(self, task_id: str, *, is_told: bool = True) -> None:
-        """Wake whoever waits for a task, drop its progress, and nudge: a slot is free.
-
-        Args:
-            is_told: whether there may be webhooks to send.
-        """
+    def announce_end(self, ended: End) -> None:
+        """Wake whoever waits for a task, drop its progress, and nudge: a slot is free."""
         with _translate():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.delete(f"headrace:progress:{task_id}")
-            pipeline.publish(f"headrace:ended:{task_id}", "1")
-            _push_nudge(pipeline, _NUDGES[INGEST_QUEUE])
-            if is_told:
-                _push_nudge(pipeline, _NUDGES[WEBHOOK_QUEUE])
+            _push_end(pipeline, ended)
             pipeline.execute()
 
     def announce_sent(self, delivery_id: str) -> None:
@@ -259,6 +268,14 @@ def _connect(url: str, *, timeout_s: float) -> Redis:
         # Once more for a pooled connection that died; never for one that hangs.
         retry=Retry(NoBackoff(), retries=1, supported_errors=(RedisConnectionError,)),
     )
+
+
+def _push_end(pipeline: Pipeline, ended: End) -> None:
+    pipeline.delete(f"headrace:progress:{ended.task_id}")
+    pipeline.publish(f"headrace:ended:{ended.task_id}", "1")
+    _push_nudge(pipeline, _NUDGES[INGEST_QUEUE])
+    if ended.is_told:
+        _push_nudge(pipeline, _NUDGES[WEBHOOK_QUEUE])
 
 
 def _push_nudge(pipeline: Pipeline, name: str) -> None:

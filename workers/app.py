@@ -54,7 +54,8 @@ def run_worker(settings: Settings) -> None:
     app = create_celery(settings)
     stopping = Stopping()
     take = partial(tools.signals.take_message, INGEST_QUEUE)
-    register(app, Following(take, RUN, Pipeline(tools).run, stopping.is_set))
+    announce = tools.signals.announce_end
+    register(app, Following(take, announce, RUN, Pipeline(tools).run, stopping.is_set))
     if settings.worker_metrics_bind is not None:
         tools.metrics.serve(settings.worker_metrics_bind, "HEADRACE_WORKER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals, tools.store))

@@ -15,7 +15,7 @@ from ingest.errors import FieldInvalid, HeadraceError, RedisUnavailable
 from ingest.logs import get_logger
 from storage.records import batch_actions, projects, tallies
 from storage.records.database import Database
-from storage.signals import Signals
+from storage.signals import End, Signals
 
 _NOTES_AT_ONCE = 10_000
 _TASKS_AT_ONCE = 500
@@ -96,4 +96,4 @@ class BatchFollower:
     def _announce(self, task_ids: Sequence[str]) -> None:
         with suppress(RedisUnavailable):
             for task_id in task_ids:
-                self._signals.announce_end(task_id)
+                self._signals.announce_end(End(task_id))

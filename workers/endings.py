@@ -35,6 +35,7 @@ from ingest.states import Status
 from ingest.urls import ObjectUrl
 from storage.records import completions, lookups, tasks
 from storage.records.completions import Completion
+from storage.signals import End
 from workers.attempt import Attempt
 
 # What a source is missing by that may be there again.
@@ -46,14 +47,16 @@ def find_cause(attempt: Attempt, error: HeadraceError) -> HeadraceError:
 
     So that an outage of it costs no attempts, at the end of which the only copy would be deleted.
     """
-    url = attempt.url
-    if isinstance(url, ObjectUrl) and url.is_upload and isinstance(error, _AWAY):
+    if _find_upload_key(attempt) is not None and isinstance(error, _AWAY):
         return StorageUnavailable("The object store does not hand out what was sent to it.")
     return error
 
 
-def finish(attempt: Attempt, file: File) -> None:
+def finish(attempt: Attempt, file: File) -> End | None:
     """End a task well: with the file that it made, or with one that was there already.
+
+    Returns:
+        What is still to be said to those who wait; None if it was said.
 
     Raises:
         LeaseLost: another attempt has the task.
@@ -79,15 +82,13 @@ def finish(attempt: Attempt, file: File) -> None:
     if came is Completion.LEASE_LOST:
         raise LeaseLost("Another attempt has the task.")
     # A round of the dispatcher of webhooks for each file would be for nothing where nobody asks.
-    _announce(attempt, is_told=came is Completion.TOLD)
-
-
-def drop_upload(attempt: Attempt) -> None:
-    """Delete what somebody has sent for a task that has ended. Raises nothing: it is swept."""
-    url = attempt.url
-    if isinstance(url, ObjectUrl) and url.is_upload:
-        with suppress(ServiceError):
-            attempt.tools.store.delete(url.key)
+    ended = End(lease.task.id, is_told=came is Completion.TOLD)
+    if _find_upload_key(attempt) is None:
+        return ended
+    # They do not wait for the store, too.
+    _announce(attempt, ended)
+    _drop_upload(attempt)
+    return None
 
 
 def settle(attempt: Attempt, error: HeadraceError) -> None:
@@ -134,8 +135,8 @@ def settle(attempt: Attempt, error: HeadraceError) -> None:
     if not attempt.held.write(attempt.tools.database.transaction, write):
         raise LeaseLost("Another attempt has the task.")
     if after_s is None:
-        _announce(attempt)
-        drop_upload(attempt)
+        _announce(attempt, End(lease.task.id))
+        _drop_upload(attempt)
     else:
         get_logger(__name__).info("ingest.put_off", reason=error.code, after_s=round(after_s, 1))
 
@@ -151,10 +152,23 @@ def let_go(attempt: Attempt) -> None:
             attempt.checkpoints.abandon()
 
 
-def _announce(attempt: Attempt, *, is_told: bool = True) -> None:
+def _find_upload_key(attempt: Attempt) -> str | None:
+    url = attempt.url
+    return url.key if isinstance(url, ObjectUrl) and url.is_upload else None
+
+
+def _drop_upload(attempt: Attempt) -> None:
+    # What somebody has sent for a task that has ended; where the store is silent, it is swept.
+    key = _find_upload_key(attempt)
+    if key is not None:
+        with suppress(ServiceError):
+            attempt.tools.store.delete(key)
+
+
+def _announce(attempt: Attempt, ended: End) -> None:
     # Whoever waits looks at the row now and then, so a lost word costs only time.
     with suppress(RedisUnavailable):
-        attempt.tools.signals.announce_end(attempt.lease.task.id, is_told=is_told)
+        attempt.tools.signals.announce_end(ended)
 
 
 def _measure_outage(task: Task) -> float:

@@ -17,10 +17,11 @@ from ingest.errors import HeadraceError, InternalError, LeaseLost
 from ingest.logs import get_logger
 from ingest.model import File
 from storage.records import claims
+from storage.signals import End
 from workers.attempt import Attempt, Tools, begin_attempt
 from workers.copying import copy_source, plan_copy
 from workers.duplicates import find_by_source
-from workers.endings import drop_upload, find_cause, finish, let_go, settle
+from workers.endings import find_cause, finish, let_go, settle
 from workers.filing import is_of_another, make_object_key
 from workers.leases import HeldLease
 from workers.opening import Opener
@@ -34,8 +35,12 @@ class Pipeline:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
-    def run(self, task_id: str) -> None:
-        """Run one attempt at a task, if it is there to be claimed. Raises nothing it can record."""
+    def run(self, task_id: str) -> End | None:
+        """Run one attempt at a task, if it is there to be claimed. Raises nothing it can record.
+
+        Returns:
+            What is still to be said to those who wait for the task, if it has ended.
+        """
         tools = self._tools
         asked = tools.clock()
         with tools.database.look() as connection:
@@ -48,7 +53,7 @@ class Pipeline:
             )
         if lease is None:
             get_logger(__name__).info("ingest.nothing_to_claim", task_id=task_id)
-            return
+            return None
         with (
             structlog.contextvars.bound_contextvars(
                 task_id=task_id,
@@ -59,7 +64,7 @@ class Pipeline:
             tools.leases.hold(lease, asked) as held,
             tools.metrics.running.track_inprogress(),
         ):
-            outcome = self._attempt(held)
+            outcome, ended = self._attempt(held)
             elapsed_s = tools.clock() - asked
             tools.metrics.attempts.labels(outcome).inc()
             tools.metrics.bytes.inc(held.transferred_bytes - held.copied_bytes)
@@ -72,13 +77,13 @@ class Pipeline:
                 copied=held.copied_bytes > 0,
                 duration_s=round(elapsed_s, 3),
             )
+        return ended
 
-    def _attempt(self, held: HeldLease) -> str:
+    def _attempt(self, held: HeldLease) -> tuple[str, End | None]:
         attempt = begin_attempt(self._tools, held)
         try:
             try:
-                finish(attempt, _ingest(attempt))
-                drop_upload(attempt)
+                return "complete", finish(attempt, _ingest(attempt))
             except LeaseLost:
                 raise
             except HeadraceError as error:
@@ -86,17 +91,16 @@ class Pipeline:
                 held.check()
                 cause = find_cause(attempt, error)
                 settle(attempt, cause)
-                return cause.code
+                return cause.code, None
             except Exception as error:  # noqa: BLE001 - whatever it is, the task must end with it
                 get_logger(__name__).exception("ingest.broke")
                 broken = InternalError(f"Headrace failed with {type(error).__name__}.")
                 settle(attempt, broken)
-                return broken.code
+                return broken.code, None
         except LeaseLost as error:
             get_logger(__name__).warning("ingest.abandoned", reason=error.code)
             let_go(attempt)
-            return error.code
-        return "complete"
+            return error.code, None
 
 
 def _ingest(attempt: Attempt) -> File:

@@ -43,7 +43,8 @@ def run_sender(settings: Settings) -> None:
     app = create_celery(settings)
     stopping = Stopping()
     take = partial(tools.signals.take_message, WEBHOOK_QUEUE)
-    register(app, Following(take, DELIVER, Deliverer(tools).deliver, stopping.is_set))
+    announce = tools.signals.announce_end
+    register(app, Following(take, announce, DELIVER, Deliverer(tools).deliver, stopping.is_set))
     if settings.sender_metrics_bind is not None:
         tools.metrics.serve(settings.sender_metrics_bind, "HEADRACE_SENDER_METRICS_BIND")
     report_services(check_services(tools.database, tools.signals))

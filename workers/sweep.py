@@ -23,7 +23,7 @@ from storage.records import batches, idempotency, leases, leftovers, uploads
 from storage.records.database import Database
 from storage.records.leftovers import EndedTask
 from storage.records.uploads import DeadUpload
-from storage.signals import Signals
+from storage.signals import End, Signals
 from workers.placement import is_left_by
 
 # Younger uploads that no row accounts for may be noted in a moment.
@@ -102,7 +102,7 @@ class Sweeper:
             get_logger(__name__).warning("sweep.lease_expired", task_id=task_id, status=status)
             if status in ENDED:
                 with suppress(RedisUnavailable):
-                    self._signals.announce_end(task_id)
+                    self._signals.announce_end(End(task_id))
         if released:
             with suppress(RedisUnavailable):
                 self._signals.nudge()

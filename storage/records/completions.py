@@ -269,5 +269,5 @@ def _list_values(file: File) -> dict[str, object]:
         "kind": file.media.kind,
         "type": file.media.type,
         "metadata": None if file.metadata is None else Jsonb(file.metadata),
-        "media": Jsonb(MEDIA.dump_python(file.media, mode="json")),
+        "media": MEDIA.dump_json(file.media).decode(),
     }

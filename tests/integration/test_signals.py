@@ -14,7 +14,7 @@ from api.queue import WakeQueue
 from ingest.config import Settings
 from ingest.errors import RedisUnavailable
 from ingest.model import JsonObject, Transfer
-from storage.signals import INGEST_QUEUE, Signals
+from storage.signals import INGEST_QUEUE, WEBHOOK_QUEUE, End, Signals
 from storage.wakes import DELIVER, QUEUES, RUN, read_wake, wake
 from tests.integration.examples import find_spare_redis
 from tests.support.waiting import wait_until
@@ -46,9 +46,9 @@ def test_progress_is_forgotten_after_a_minute_of_silence(signals: Signals) -> No
 def test_an_end_wakes_who_listens_and_drops_the_progress(signals: Signals) -> None:
     signals.report_progress("task_a", Transfer(1, 2, 3))
     with signals.listen_for_end("task_a") as wait:
-        signals.announce_end("task_b")
+        signals.announce_end(End("task_b"))
         assert not wait(0.05)
-        signals.announce_end("task_a")
+        signals.announce_end(End("task_a"))
         assert wait(5)
     assert signals.read_progress(["task_a"]) == {}
 
@@ -56,7 +56,7 @@ def test_an_end_wakes_who_listens_and_drops_the_progress(signals: Signals) -> No
 def test_an_end_is_heard_from_another_thread_at_once(signals: Signals) -> None:
     with signals.listen_for_end("task_a") as wait:
         began = time.monotonic()
-        later = threading.Timer(0.2, signals.announce_end, ["task_a"])
+        later = threading.Timer(0.2, signals.announce_end, [End("task_a")])
         later.start()
         assert wait(10)
         assert time.monotonic() - began < 2
@@ -65,7 +65,7 @@ def test_an_end_is_heard_from_another_thread_at_once(signals: Signals) -> None:
 
 def test_many_may_listen_for_one_end(signals: Signals) -> None:
     with signals.listen_for_end("task_a") as first, signals.listen_for_end("task_a") as second:
-        signals.announce_end("task_a")
+        signals.announce_end(End("task_a"))
         assert first(5)
         assert second(5)
 
@@ -126,7 +126,7 @@ def test_many_nudges_are_one_and_are_taken_once(signals: Signals) -> None:
 
 
 def test_a_nudge_ends_a_wait_at_once_and_so_does_the_end_of_a_task(signals: Signals) -> None:
-    for nudge in (signals.nudge, lambda: signals.announce_end("task_a")):
+    for nudge in (signals.nudge, lambda: signals.announce_end(End("task_a"))):
         began = time.monotonic()
         later = threading.Timer(0.2, nudge)
         later.start()
@@ -164,7 +164,7 @@ def test_a_redis_that_is_not_there_is_unavailable_at_once(closed_port: int) -> N
         lambda: gone.count_queued("ingest"),
         lambda: gone.report_progress("task_a", Transfer(1, 2, 3)),
         lambda: gone.read_progress(["task_a"]),
-        lambda: gone.announce_end("task_a"),
+        lambda: gone.announce_end(End("task_a")),
         lambda: gone.report_worker("a"),
         gone.list_workers,
         gone.count_slots,
@@ -202,6 +202,30 @@ def test_wake_ups_are_taken_in_the_order_they_were_sent_in(name: str, signals: S
         "task_c",
         None,
     ]
+
+
+def test_an_end_is_said_by_the_way_on_which_the_next_message_is_taken(signals: Signals) -> None:
+    wake(signals, RUN, ["task_b"])
+    with signals.listen_for_end("task_a") as wait:
+        taken = signals.take_message(INGEST_QUEUE, End("task_a", is_told=False))
+        assert wait(5)
+    assert taken is not None
+    assert read_wake(taken, RUN) == "task_b"
+    assert signals.wait_for_nudge(1)
+    assert not signals.wait_for_nudge(0.1, WEBHOOK_QUEUE)
+    assert signals.take_message(INGEST_QUEUE, End("task_b")) is None
+    assert signals.wait_for_nudge(1, WEBHOOK_QUEUE)
+
+
+@pytest.mark.parametrize("ended", [None, End("task_a")])
+def test_a_message_that_is_no_text_is_passed_over(ended: End | None, signals: Signals) -> None:
+    signals._redis.rpush(INGEST_QUEUE, b"\xff")
+    with pytest.raises(ValueError, match="utf-8"):
+        signals.take_message(INGEST_QUEUE, ended)
+    wake(signals, RUN, ["task_b"])
+    taken = signals.take_message(INGEST_QUEUE, ended)
+    assert taken is not None
+    assert read_wake(taken, RUN) == "task_b"
 
 
 @pytest.mark.parametrize("name", [RUN, DELIVER])

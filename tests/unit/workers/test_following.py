@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.errors import DatabaseUnavailable, RedisUnavailable
+from storage.signals import End
 from storage.wakes import DELIVER, RUN, read_wake
 from workers.following import Following
 from workers.shutdown import Stopping
@@ -22,25 +23,34 @@ class Messages:
     def __init__(self, *waiting: str) -> None:
         self.waiting = deque(waiting)
         self.ran: list[str] = []
+        self.said: list[str] = []
         self.stopping = Stopping()
         self.is_redis_missing = False
         self.is_database_missing = False
         self.breaks = False
 
-    def take(self) -> str | None:
+    def take(self, ended: End | None) -> str | None:
+        if ended is not None:
+            self.announce(ended)
         if self.is_redis_missing:
             raise RedisUnavailable("Redis does not answer.")
         return self.waiting.popleft() if self.waiting else None
 
-    def run(self, wanted_id: str) -> None:
+    def announce(self, ended: End) -> None:
+        if self.is_redis_missing:
+            raise RedisUnavailable("Redis does not answer.")
+        self.said.append(ended.task_id)
+
+    def run(self, wanted_id: str) -> End:
         self.ran.append(wanted_id)
         if self.is_database_missing:
             raise DatabaseUnavailable("PostgreSQL does not answer.")
         if self.breaks:
             raise LookupError(wanted_id)
+        return End(wanted_id)
 
     def follow(self, wanted_id: str) -> list[str]:
-        Following(self.take, RUN, self.run, self.stopping.is_set).run(wanted_id)
+        Following(self.take, self.announce, RUN, self.run, self.stopping.is_set).run(wanted_id)
         return self.ran
 
 
@@ -52,13 +62,17 @@ def write_message(*arguments: object, task: str = RUN) -> str:
 def test_a_slot_runs_what_it_was_given_and_then_all_that_waits_in_its_order() -> None:
     messages = Messages(write_message("task_b"), write_message("task_c"))
     assert messages.follow("task_a") == ["task_a", "task_b", "task_c"]
+    assert messages.said == messages.ran
 
 
-def test_what_is_stopping_takes_no_message() -> None:
+def test_what_is_stopping_says_what_has_ended_and_takes_no_message() -> None:
     messages = Messages(write_message("task_b"))
     messages.stopping.end()
     assert messages.follow("task_a") == ["task_a"]
+    assert messages.said == ["task_a"]
     assert len(messages.waiting) == 1
+    messages.is_redis_missing = True
+    assert messages.follow("task_c") == ["task_a", "task_c"]
 
 
 def test_a_slot_is_free_again_where_redis_does_not_answer() -> None:
@@ -124,3 +138,4 @@ def test_what_is_no_wake_up_is_passed_over(message: str) -> None:
         read_wake(message, RUN)
     messages = Messages(message, write_message("task_z"))
     assert messages.follow("task_a") == ["task_a", "task_z"]
+    assert messages.said == ["task_a", "task_z"]
