@@ -44,15 +44,15 @@ class Role(StrEnum):
     SENDER = "sender"
 
 
+_LIVING = {Role.WORKER: "headrace:workers", Role.SENDER: "headrace:senders"}
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """The word that a task has ended; ``is_told``: there may be webhooks to send."""
 
     task_id: str
     is_told: bool = True
-
-
-_LIVING = {Role.WORKER: "headrace:workers", Role.SENDER: "headrace:senders"}
 
 
 class Signals:
@@ -100,7 +100,11 @@ class Signals:
             pipeline = self._patient.pipeline(transaction=False)
             _push_end(pipeline, ended)
             pipeline.rpop(queue)
-            return cast("str | None", pipeline.execute()[-1])
+            # What was taken is taken, also where a word before it was refused.
+            *_, taken = pipeline.execute(raise_on_error=False)
+            if isinstance(taken, RedisError):
+                raise taken
+            return cast("str | None", taken)
 
     def put_messages(self, queue: str, messages: Sequence[str]) -> None:
         """Have messages wait in a queue, in their order; twice, if a connection dies meanwhile.

@@ -53,7 +53,10 @@ class Following:
             except ServiceError as error:
                 # It is pending still, and is woken again. Others would fare no better now.
                 get_logger(__name__).warning(
-                    "wake.not_claimed", reason=error.code, **{CARRIES[self.name]: wanted}
+                    "wake.not_claimed",
+                    reason=error.code,
+                    told=error.message,
+                    **{CARRIES[self.name]: wanted},
                 )
                 return
             except Exception:

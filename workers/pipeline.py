@@ -39,7 +39,8 @@ class Pipeline:
         """Run one attempt at a task, if it is there to be claimed. Raises nothing it can record.
 
         Returns:
-            What is still to be said to those who wait for the task, if it has ended.
+            What is still to be said to those who wait for the task, if it has ended. Its lease is
+            let go by then: a worker that gives itself up meanwhile leaves it unsaid.
         """
         tools = self._tools
         asked = tools.clock()

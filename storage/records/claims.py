@@ -19,20 +19,23 @@ from ingest.states import Status, find_sources
 from storage.records import outbox
 from storage.records.asking import ask, write_query
 from storage.records.lookups import COLUMNS, to_failure, to_task
+from storage.records.tables import tasks
 
 _SOURCES = find_sources(Status.PROCESSING)
+# With the table's name: a column of another that is called so one day must not be meant.
+_TAKEN = ", ".join(str(column) for column in tasks.columns)
 
 # Each function takes an advisory lock and counts under it what runs, in a statement of its own: the
 # snapshot of this one may be older than the lock. They are always called in this order, and only
 # with the row locked: it comes out of `found` once it is. Their namespaces are 1 for hosts, 2 for
 # workers and 4 for projects; 3 is the dispatcher's. A task that lost two leases in a row, or all
-# but its last attempt, may be what kills its workers.
+# but its last attempt, may be what kills its workers: count_running_suspects says so, too.
 _CLAIM = text(f"""
     WITH found AS MATERIALIZED (
         SELECT tasks.id AS found_id, tasks.source_host AS host, tasks.project_id AS owner,
-            tasks.error AS previous_error, key_prefix, max_running,
-            max_stored_bytes - projects.stored_bytes AS room_bytes,
-            lost > 0 AND lost >= least(2, max_attempts - 1) AS is_suspect,
+            tasks.error AS previous_error, projects.key_prefix, projects.max_running,
+            projects.max_stored_bytes - projects.stored_bytes AS room_bytes,
+            tasks.lost > 0 AND tasks.lost >= least(2, tasks.max_attempts - 1) AS is_suspect,
             batches.status IN ('{BatchStatus.PAUSED}', '{BatchStatus.CANCELLED}') AS is_held
         FROM tasks JOIN projects ON projects.id = tasks.project_id
             LEFT JOIN batches ON batches.id = tasks.batch_id
@@ -51,16 +54,16 @@ _CLAIM = text(f"""
             ELSE true END AS is_admitted
         FROM found
     ), taken AS (
-        UPDATE tasks SET status = :processing, updated = now(), attempt = attempt + 1,
-            tries = tries + 1, worker = :worker, lease_until = now() + :lease,
-            next_attempt_at = NULL, started = coalesce(started, now()), error = NULL
-        FROM judged WHERE id = found_id AND is_admitted
-        RETURNING {COLUMNS}
+        UPDATE tasks SET status = :processing, updated = now(), attempt = tasks.attempt + 1,
+            tries = tasks.tries + 1, worker = :worker, lease_until = now() + :lease,
+            next_attempt_at = NULL, started = coalesce(tasks.started, now()), error = NULL
+        FROM judged WHERE tasks.id = judged.found_id AND judged.is_admitted
+        RETURNING {_TAKEN}
     ), refused AS (
         UPDATE tasks SET woken = NULL, next_attempt_at = CASE
-            WHEN is_held THEN next_attempt_at
+            WHEN judged.is_held THEN tasks.next_attempt_at
             ELSE now() + (1 + random()) * interval '1 second' END
-        FROM judged WHERE id = found_id AND NOT is_admitted
+        FROM judged WHERE tasks.id = judged.found_id AND NOT judged.is_admitted
     ), begun AS (
         INSERT INTO attempts (task_id, number, worker) SELECT id, attempt, worker FROM taken
         RETURNING task_id, number, worker, started
@@ -95,6 +98,9 @@ def claim(
     host, while its project runs as many as it may, and while this worker runs another task under
     suspicion of killing workers: so a poison task is soon alone, and takes no neighbour along. One
     whose batch was paused or cancelled waits to be woken again.
+
+    One that the server has begun is done, also where the worker is killed meanwhile: the sweep
+    finds the lease of such an attempt run out.
 
     Args:
         connection: of :meth:`storage.records.database.Database.look`, so that others wait for no

@@ -41,6 +41,7 @@ _LATE = frozenset({"57014", "55P03", "40P01"})
 _ENDED_IDLE = "25P03"
 # undefined_table, undefined_column and undefined_function.
 _ANOTHER_SCHEMA = frozenset({"42P01", "42703", "42883"})
+_OF_ANOTHER_VERSION = "The database has not the schema of this version; run `headrace migrate`."
 
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the server cannot be reached, went away in between, or lacks a
-                table or a column, as before a migration.
+                table, a column or a function, as before a migration.
         """
         with self._translate(), self._engine.begin() as connection:
             yield connection
@@ -143,15 +144,20 @@ class Database:
                     driver.autocommit = False
 
     def check(self) -> None:
-        """Ask the server for a sign of life, and whether it has our tables.
+        """Ask the server for a sign of life, and whether it has what every claim needs.
 
         Raises:
-            DatabaseUnavailable: there was none, or the database was never migrated.
+            DatabaseUnavailable: there was none, or the database was never migrated, or not to this
+                version.
         """
+        # The youngest of what a claim needs.
+        query = text("SELECT to_regclass('tasks'), to_regproc('count_running_of_project')")
         with self.transaction() as connection:
-            table = connection.execute(text("SELECT to_regclass('tasks')")).scalar_one()
+            table, function = connection.execute(query).one()
         if table is None:
             raise DatabaseUnavailable("The database has no tables yet; run `headrace migrate`.")
+        if function is None:
+            raise DatabaseUnavailable(_OF_ANOTHER_VERSION)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -194,7 +200,7 @@ class Database:
         if state in _LATE:
             return "PostgreSQL did not get to it in time."
         if state in _ANOTHER_SCHEMA:
-            return "The database has not the schema of this version; run `headrace migrate`."
+            return _OF_ANOTHER_VERSION
         if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
             self._failed = time.monotonic()
             return "PostgreSQL does not answer."

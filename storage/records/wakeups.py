@@ -16,7 +16,7 @@ from ingest.batches import BatchStatus
 from storage.records.asking import ask_one, write_query
 from storage.records.tables import PENDING, tasks
 
-# A namespace of advisory locks, as those in ``tasks``.
+# A namespace of advisory locks, as those in ``claims``.
 _DISPATCH_LOCK = 3
 READY = "status = 'pending' AND next_attempt_at IS NULL AND woken IS NULL"
 

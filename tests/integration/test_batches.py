@@ -111,7 +111,7 @@ def _list(records: Database, project: Project, batch: Batch) -> list[Task]:
 
 
 def _claim(records: Database, task: Task) -> Lease:
-    with records.transaction() as connection:
+    with records.look() as connection:
         lease = claims.claim(connection, task.id, "worker-1", 60)
     assert lease is not None
     return lease
@@ -402,7 +402,7 @@ def test_nothing_of_a_paused_batch_begins_until_it_is_resumed(
     assert woken == first.id
     assert _decide(records, batch, batches.pause)
     assert not _decide(records, batch, batches.pause)
-    with records.transaction() as connection:
+    with records.look() as connection:
         assert claims.claim(connection, first.id, "worker-1", 60) is None
         assert wakeups.count_woken(connection) == 0
         assert not wakeups.must_wait(connection, project.id)

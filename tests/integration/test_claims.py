@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 
@@ -25,6 +27,7 @@ from tests.integration.examples import (
     retry_later,
     try_claim,
 )
+from tests.support.waiting import wait_until
 
 
 def _lose_leases(records: Database, claim: Claim, task: Task, count: int) -> None:
@@ -87,7 +90,7 @@ def test_a_column_that_a_migration_adds_breaks_no_worker_that_runs(
     def use_all() -> None:
         # As often as it takes until psycopg prepares a statement.
         for _ in range(8):
-            with running.transaction() as connection:
+            with running.look() as connection:
                 assert claims.claim(connection, make_task().id, "worker-1", 60)
                 assert keys.find_access(connection, secret)
 
@@ -110,12 +113,46 @@ def test_of_many_who_claim_at_once_one_gets_the_lease(
     task = make_task()
 
     def claim(number: int) -> Lease | None:
-        with records.transaction() as connection:
+        with records.look() as connection:
             return claims.claim(connection, task.id, f"worker-{number}", 60)
 
     leases = [lease for lease in do_at_once(claim, range(8)) if lease is not None]
     assert len(leases) == 1
     assert read_task(records, task).attempt == 1
+
+
+@pytest.mark.parametrize("host_limit", [2, 1])
+def test_a_claim_that_waited_for_the_row_takes_it_or_puts_it_off_as_it_is_then(
+    host_limit: int, records: Database, make_task: MakeTask, claim: Claim
+) -> None:
+    claim(make_task())
+    task = make_task()
+    with ThreadPoolExecutor(1) as pool:
+        with records.transaction() as connection:
+            connection.execute(
+                text("UPDATE tasks SET priority = 7, woken = now() WHERE id = :id"), {"id": task.id}
+            )
+            claiming = pool.submit(try_claim, records, task, host_limit=host_limit)
+            wait_until(lambda: _count_waiting(records) == 1, "the claim to wait for the row")
+        lease = claiming.result()
+
+    if host_limit == 2:
+        assert lease is not None
+        assert lease.task.order.priority == 7
+        assert read_task(records, task).status is Status.PROCESSING
+    else:
+        assert lease is None
+        assert 0 < measure_wait_s(records, task) <= 2
+        assert read_columns(records, task, "priority", "woken", "attempt") == (7, None, 0)
+
+
+def _count_waiting(records: Database) -> int:
+    with records.transaction() as connection:
+        query = text("""
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """)
+        return int(connection.execute(query).scalar_one())
 
 
 @pytest.mark.parametrize("ended", ["complete", "failed", "unknown", "claimed"])
@@ -129,7 +166,7 @@ def test_what_cannot_be_claimed_is_no_work(
         task_id, lease = task.id, claim(task)
         if ended != "claimed":
             assert (complete_task if ended == "complete" else fail_task)(records, lease)
-    with records.transaction() as connection:
+    with records.look() as connection:
         assert claims.claim(connection, task_id, "worker-2", 60) is None
 
 

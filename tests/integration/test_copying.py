@@ -23,14 +23,16 @@ from sqlalchemy import func, select, update
 from ingest.config import MIB, Settings
 from ingest.environ import load_settings
 from ingest.errors import LeaseLost, SourceChanged, StorageUnavailable
+from ingest.ids import Prefix, make_id
 from ingest.model import File, Task
 from ingest.states import Status
+from ingest.urls import ObjectUrl
 from storage.objects.s3 import S3ObjectStore
 from storage.objects.store import CopySource, ObjectHeaders, Part, Upload
 from storage.records import files, leases, lookups
 from storage.records.database import Database
 from storage.records.tables import tasks, uploads
-from storage.signals import Signals
+from storage.signals import End, Signals
 from tests.integration.examples import MakeTask, find_spare_redis
 from tests.support.media import make_media
 from tests.support.padding import pad_mp4
@@ -450,6 +452,34 @@ def test_what_would_be_copied_is_not_where_the_same_bytes_are_there(
     store.delete(f"prefix/folder/{plain.order.filename}")
     assert asked == []
     assert again.duplicate_of == plain.file_id
+
+
+def test_what_is_still_to_be_said_of_a_task_that_has_ended_is_left_to_whoever_ran_it(
+    tools: Tools, task: Task
+) -> None:
+    with tools.signals.listen_for_end(task.id) as wait:
+        assert Pipeline(tools).run(task.id) == End(task.id, is_told=False)
+        assert Pipeline(tools).run(task.id) is None
+        assert not wait(0.1)
+
+
+def test_who_waits_for_what_was_sent_is_told_before_it_is_dropped(
+    tools: Tools, store: S3ObjectStore, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = ObjectUrl.of_upload(make_id(Prefix.FILE))
+    upload = store.begin(sent.key, ObjectHeaders("text/plain", "inline", {}))
+    store.complete(upload, [store.put_part(upload, 1, b"no media")], overwrite=False)
+    task = make_task(url=str(sent))
+    really, told = store.delete, []
+    with tools.signals.listen_for_end(task.id) as wait:
+
+        def delete(key: str) -> None:
+            told.append((key, wait(5)))
+            really(key)
+
+        monkeypatch.setattr(store, "delete", delete)
+        assert Pipeline(tools).run(task.id) is None
+    assert told == [(sent.key, True)]
 
 
 def _read_source(store: S3ObjectStore, task: Task) -> bytes:

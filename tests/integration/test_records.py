@@ -25,7 +25,7 @@ from ingest.errors import DatabaseUnavailable, FileExists
 from ingest.formats import Kind
 from ingest.model import Limits, Project, TriedTask
 from storage.migrations import make_config, migrate
-from storage.records import completions, files, keys, projects
+from storage.records import claims, completions, files, keys, projects
 from storage.records.completions import Completion
 from storage.records.database import Database
 from storage.records.listing import Window
@@ -273,6 +273,23 @@ def test_a_schema_of_another_version_is_said_so_in_one_line(
     database.close()
 
 
+def test_a_database_without_what_a_claim_needs_is_said_so_by_the_claim_and_by_the_check(
+    make_empty_database: Callable[[], str],
+) -> None:
+    url = make_empty_database()
+    migrate(url)
+    command.downgrade(make_config(url), "0017")
+    database = Database(url, pool_size=1)
+    with (
+        pytest.raises(DatabaseUnavailable, match="run `headrace migrate`"),
+        database.look() as connection,
+    ):
+        claims.claim(connection, "task_a", "worker-1", 60)
+    with pytest.raises(DatabaseUnavailable, match="run `headrace migrate`"):
+        database.check()
+    database.close()
+
+
 def test_a_migration_can_be_taken_back(make_empty_database: Callable[[], str]) -> None:
     url = make_empty_database()
     migrate(url)
@@ -280,7 +297,11 @@ def test_a_migration_can_be_taken_back(make_empty_database: Callable[[], str]) -
     engine = create_engine(url)
     with engine.connect() as connection:
         left = connection.execute(
-            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            text("""
+                SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+                UNION ALL SELECT proname FROM pg_proc
+                WHERE pronamespace = CAST('public' AS regnamespace)
+            """)
         )
         assert left.scalars().all() == ["alembic_version"]
     engine.dispose()

@@ -217,6 +217,19 @@ def test_an_end_is_said_by_the_way_on_which_the_next_message_is_taken(signals: S
     assert signals.wait_for_nudge(1, WEBHOOK_QUEUE)
 
 
+def test_a_message_is_taken_also_where_what_is_said_before_it_is_refused(signals: Signals) -> None:
+    wake(signals, RUN, ["task_b"])
+    # What a nudge is pushed to is a list.
+    signals._redis.set("headrace:nudge", "no list")
+    taken = signals.take_message(INGEST_QUEUE, End("task_a"))
+    assert taken is not None
+    assert read_wake(taken, RUN) == "task_b"
+    signals._redis.delete("headrace:nudge", INGEST_QUEUE)
+    signals._redis.set(INGEST_QUEUE, "no list")
+    with pytest.raises(RedisUnavailable):
+        signals.take_message(INGEST_QUEUE, End("task_a"))
+
+
 @pytest.mark.parametrize("ended", [None, End("task_a")])
 def test_a_message_that_is_no_text_is_passed_over(ended: End | None, signals: Signals) -> None:
     signals._redis.rpush(INGEST_QUEUE, b"\xff")

@@ -10,11 +10,12 @@ branch_labels = None
 depends_on = None
 
 # A statement sees nothing that was committed while it waited; what a volatile function asks is a
-# statement of its own, and does. The numbers are the namespaces of advisory locks in ``claims``.
+# statement of its own, and does. The numbers are the namespaces of advisory locks in ``claims``. $1
+# and not a name, which a column could have one day.
 _COUNT = """
-    CREATE FUNCTION {name}(wanted text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+    CREATE FUNCTION {name}(text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
     BEGIN
-        PERFORM pg_advisory_xact_lock({namespace}, hashtext(wanted));
+        PERFORM pg_advisory_xact_lock({namespace}, hashtext($1));
         RETURN (SELECT count(*) FROM tasks WHERE status = 'processing' AND {condition});
     END $$
 """
@@ -22,13 +23,13 @@ _COUNT = """
 
 def upgrade() -> None:
     for name, namespace, condition in (
-        ("count_running_from_host", 1, "source_host = wanted"),
+        ("count_running_from_host", 1, "source_host = $1"),
         (
             "count_running_suspects",
             2,
-            "worker = wanted AND lost > 0 AND lost >= least(2, max_attempts - 1)",
+            "worker = $1 AND lost > 0 AND lost >= least(2, max_attempts - 1)",
         ),
-        ("count_running_of_project", 4, "project_id = wanted"),
+        ("count_running_of_project", 4, "project_id = $1"),
     ):
         op.execute(_COUNT.format(name=name, namespace=namespace, condition=condition))
 

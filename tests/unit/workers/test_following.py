@@ -28,6 +28,7 @@ class Messages:
         self.is_redis_missing = False
         self.is_database_missing = False
         self.breaks = False
+        self.is_silent = False
 
     def take(self, ended: End | None) -> str | None:
         if ended is not None:
@@ -41,13 +42,13 @@ class Messages:
             raise RedisUnavailable("Redis does not answer.")
         self.said.append(ended.task_id)
 
-    def run(self, wanted_id: str) -> End:
+    def run(self, wanted_id: str) -> End | None:
         self.ran.append(wanted_id)
         if self.is_database_missing:
             raise DatabaseUnavailable("PostgreSQL does not answer.")
         if self.breaks:
             raise LookupError(wanted_id)
-        return End(wanted_id)
+        return None if self.is_silent else End(wanted_id)
 
     def follow(self, wanted_id: str) -> list[str]:
         Following(self.take, self.announce, RUN, self.run, self.stopping.is_set).run(wanted_id)
@@ -63,6 +64,15 @@ def test_a_slot_runs_what_it_was_given_and_then_all_that_waits_in_its_order() ->
     messages = Messages(write_message("task_b"), write_message("task_c"))
     assert messages.follow("task_a") == ["task_a", "task_b", "task_c"]
     assert messages.said == messages.ran
+
+
+def test_where_nothing_is_to_be_said_nothing_is() -> None:
+    messages = Messages(write_message("task_b"))
+    messages.is_silent = True
+    assert messages.follow("task_a") == ["task_a", "task_b"]
+    messages.stopping.end()
+    assert messages.follow("task_c") == ["task_a", "task_b", "task_c"]
+    assert messages.said == []
 
 
 def test_what_is_stopping_says_what_has_ended_and_takes_no_message() -> None:
