@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from ingest.config import Settings
 from ingest.errors import HeadraceError, SourceNotFound, SourceUnavailable
@@ -169,6 +169,16 @@ def release_expired(records: Database) -> dict[str, Status]:
     """Release the leases that have run out; return what became of their tasks."""
     with records.transaction() as connection:
         return dict(leases.release_expired(connection))
+
+
+def has_waiter(records: Database) -> bool:
+    """Return whether some transaction waits for a lock of another."""
+    with records.transaction() as connection:
+        query = text("""
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """)
+        return bool(connection.execute(query).scalar_one())
 
 
 def do_at_once(action: Callable[[A], R], arguments: Sequence[A]) -> list[R]:

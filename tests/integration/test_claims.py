@@ -18,6 +18,7 @@ from tests.integration.examples import (
     complete_task,
     do_at_once,
     fail_task,
+    has_waiter,
     let_wait_end,
     list_attempts,
     measure_wait_s,
@@ -133,7 +134,7 @@ def test_a_claim_that_waited_for_the_row_takes_it_or_puts_it_off_as_it_is_then(
                 text("UPDATE tasks SET priority = 7, woken = now() WHERE id = :id"), {"id": task.id}
             )
             claiming = pool.submit(try_claim, records, task, host_limit=host_limit)
-            wait_until(lambda: _count_waiting(records) == 1, "the claim to wait for the row")
+            wait_until(lambda: has_waiter(records), "the claim to wait for the row")
         lease = claiming.result()
 
     if host_limit == 2:
@@ -144,15 +145,6 @@ def test_a_claim_that_waited_for_the_row_takes_it_or_puts_it_off_as_it_is_then(
         assert lease is None
         assert 0 < measure_wait_s(records, task) <= 2
         assert read_columns(records, task, "priority", "woken", "attempt") == (7, None, 0)
-
-
-def _count_waiting(records: Database) -> int:
-    with records.transaction() as connection:
-        query = text("""
-            SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'
-        """)
-        return int(connection.execute(query).scalar_one())
 
 
 @pytest.mark.parametrize("ended", ["complete", "failed", "unknown", "claimed"])

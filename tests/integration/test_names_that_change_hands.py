@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from ingest.ids import Prefix, make_id
 from ingest.model import File, IfExists, Limits, Order, Project, Task
@@ -16,7 +16,14 @@ from storage.records import batch_loading, completions, decisions, files, names,
 from storage.records.batch_loading import PlannedTask
 from storage.records.database import Database
 from storage.records.tables import names as names_table
-from tests.integration.examples import Claim, MakeTask, complete_task, list_names, make_file
+from tests.integration.examples import (
+    Claim,
+    MakeTask,
+    complete_task,
+    has_waiter,
+    list_names,
+    make_file,
+)
 from tests.support.waiting import wait_until
 
 LIMIT_S = 20.0
@@ -50,16 +57,8 @@ def overwriting(records: Database, project: Project, file: File) -> Task:
 def wait_for_waiter(records: Database) -> Callable[[], None]:
     """Waits until some transaction waits for a lock of another."""
 
-    def look() -> bool:
-        with records.transaction() as connection:
-            query = text(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND wait_event_type = 'Lock'"
-            )
-            return bool(connection.execute(query).scalar_one())
-
     def wait() -> None:
-        wait_until(look, "a transaction that waits", LIMIT_S)
+        wait_until(lambda: has_waiter(records), "a transaction that waits", LIMIT_S)
 
     return wait
 

@@ -20,7 +20,7 @@ from storage.records.database import Database
 from storage.records.deliveries import Missed
 from storage.records.endpoints import SealedSecrets
 from storage.records.sending import Claimed, Outcome
-from tests.integration.examples import MakeTask
+from tests.integration.examples import MakeTask, has_waiter
 from tests.support.waiting import wait_until
 
 MakeEndpoint = Callable[[], Endpoint]
@@ -247,7 +247,7 @@ def test_what_ended_while_it_was_picked_is_not_woken(
         holder.execute(text("SELECT FROM deliveries WHERE id = :id FOR UPDATE"), {"id": first})
         thread = threading.Thread(target=lambda: picked.extend(_pick(records)))
         thread.start()
-        wait_until(lambda: _is_waiting(records), "the pick waits for a lock")
+        wait_until(lambda: has_waiter(records), "the pick waits for a lock")
         claimed = _claim(records, second)
         if claimed is not None:
             assert _record(records, claimed, TAKEN, plan_next(200, 1))
@@ -256,12 +256,6 @@ def test_what_ended_while_it_was_picked_is_not_woken(
         ended = text("SELECT count(*) FROM deliveries WHERE woken IS NOT NULL AND finished < now()")
         assert connection.execute(ended).scalar_one() == 0
     assert first in picked
-
-
-def _is_waiting(records: Database) -> bool:
-    with records.transaction() as connection:
-        query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        return bool(connection.execute(query).scalar_one())
 
 
 def test_a_project_with_a_thousand_receivers_does_not_go_before_one_with_one(
@@ -382,6 +376,6 @@ def test_two_replays_of_what_is_missing_make_it_once(
         counts.append(deliveries.replay(first, endpoint, since, Missed.MISSING))
         thread = threading.Thread(target=replay)
         thread.start()
-        wait_until(lambda: _is_waiting(records), "the other replay waits")
+        wait_until(lambda: has_waiter(records), "the other replay waits")
     thread.join(10)
     assert sorted(counts) == [0, 1]
